@@ -1,0 +1,7 @@
+//! Events column by column: the one layout on disk, in the tail cache, on the wire and in a guest's memory.
+
+mod batch;
+mod columns;
+
+pub use batch::Batch;
+pub use columns::{Columns, ColumnsError, Event, Events, body_crc, header};

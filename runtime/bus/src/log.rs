@@ -1,0 +1,284 @@
+//! The border to a cluster: what the flow may ask of a log, whatever keeps it.
+//!
+//! The embedded store is one implementation, a fake in the flow's tests another, Apache Kafka will be a
+//! third. Nobody may assume offsets without gaps, that the next position is offset plus count, an order
+//! between partitions, or that a commit is cheap.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::transaction::{Progress, Run};
+use crate::{Batch, DriverKey, HandlerId, Offset, Partition, TopicId, TopicPartition, Transaction};
+
+/// Where topics are read and transactions are committed.
+pub trait Log: Send + Sync + 'static {
+    /// The topic of that name, if it lives.
+    fn topic(&self, name: &str) -> Option<Topic>;
+
+    /// The living topic of that id, if it lives.
+    fn topic_by_id(&self, id: TopicId) -> Option<Topic>;
+
+    /// All living topics, by name.
+    fn topics(&self) -> Vec<Topic>;
+
+    /// Creates a topic, or returns the one that lives under that name. Waits for the disk.
+    fn create_topic(&self, name: &str, partitions: Option<u32>) -> Result<Topic, AdminError>;
+
+    /// The id of a handler's name, given to it now if it has none yet. Waits for the disk.
+    fn handler_id(&self, name: &str) -> Result<HandlerId, AdminError>;
+
+    /// Appends to `batch` (which the caller has reset to `source`) what is readable from `from` on, up to
+    /// `limit`; never past the high watermark. At least one event is returned if one is readable.
+    fn read(
+        &self,
+        source: TopicPartition,
+        from: Offset,
+        limit: ReadLimit,
+        batch: &mut Batch,
+    ) -> Result<ReadEnd, ReadError>;
+
+    /// The readable range of a partition: the oldest position that is kept and the high watermark.
+    fn range(&self, source: TopicPartition) -> Result<PartitionRange, ReadError>;
+
+    /// The first position whose append time is at or after `time_ms`; the high watermark if there is none.
+    fn position_at(&self, source: TopicPartition, time_ms: i64) -> Result<Offset, ReadError>;
+
+    /// The committed progress of a driver on a topic, if it has any.
+    fn progress(&self, driver: DriverKey, topic: TopicId) -> Result<Option<Progress>, StateError>;
+
+    /// The committed values of a driver's state: appends one entry per key to `values`.
+    fn state_get(
+        &self,
+        driver: DriverKey,
+        keys: &mut dyn Iterator<Item = &[u8]>,
+        values: &mut Vec<Option<Vec<u8>>>,
+    ) -> Result<(), StateError>;
+
+    /// Committed entries of a driver's state in key order: those that begin with `prefix` and lie after
+    /// `after`, at most `limit` of them.
+    fn state_scan(
+        &self,
+        driver: DriverKey,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError>;
+
+    /// Hands a transaction in. Never waits: the answer comes later, on another thread, exactly once.
+    fn submit(&self, transaction: Transaction, answer: Answer);
+
+    /// Calls `watcher` after each commit with the partitions whose high watermark moved.
+    fn watch(&self, watcher: Arc<dyn Watcher>);
+
+    /// The append time that an event would get now, in milliseconds since the Unix epoch.
+    fn now_ms(&self) -> i64;
+}
+
+/// A living topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    /// Its id.
+    pub id: TopicId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Number of partitions.
+    pub partitions: u32,
+}
+
+impl Topic {
+    /// A partition of it.
+    pub fn partition(&self, partition: Partition) -> TopicPartition {
+        TopicPartition { topic: self.id, partition }
+    }
+}
+
+/// How much a read may bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadLimit {
+    /// Events at most.
+    pub events: usize,
+    /// Bytes of columns at most, but for the first event.
+    pub bytes: usize,
+}
+
+/// Where a read ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadEnd {
+    /// The position to read from next.
+    pub next: Offset,
+    /// The high watermark.
+    pub end: Offset,
+}
+
+/// What can be read of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionRange {
+    /// The oldest position kept.
+    pub start: Offset,
+    /// The high watermark: the position after the last committed event.
+    pub end: Offset,
+}
+
+/// Called when partitions have more to read. Must return at once.
+pub trait Watcher: Send + Sync {
+    /// The high watermarks of `moved` have moved.
+    fn moved(&self, moved: &[TopicPartition]);
+}
+
+/// Where the answer to a transaction goes: the receiver and what it knows the transaction by.
+#[derive(Clone)]
+pub struct Answer {
+    /// Who is told.
+    pub to: Arc<dyn Answered>,
+    /// The receiver's own number for the transaction.
+    pub token: u64,
+}
+
+impl Answer {
+    /// Tells the receiver.
+    pub fn send(&self, outcome: Outcome) {
+        self.to.answered(self.token, outcome);
+    }
+}
+
+/// Told how transactions ended. Must return at once: it is called by the committer.
+pub trait Answered: Send + Sync {
+    /// The transaction known as `token` has ended so.
+    fn answered(&self, token: u64, outcome: Outcome);
+}
+
+/// How a transaction ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is committed.
+    Committed(Receipt),
+    /// Nothing of it was done; a driver drops what it built on it, and rewinds.
+    Aborted(Abort),
+}
+
+/// What a committed transaction appended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// One entry per run of consecutive offsets, by partition and offset; filled for publishers only.
+    pub runs: Vec<Run>,
+    /// The commit had been made before: these are its runs, remembered under its idempotency key.
+    pub repeated: bool,
+}
+
+/// Why a transaction was not committed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Abort {
+    /// It reads from or appends to a topic that was deleted.
+    #[error("topic {0} was deleted")]
+    TopicGone(TopicId),
+    /// The handler's group was sought, reset or deleted since the driver read.
+    #[error("the progress of {0} was changed by an operator")]
+    Fenced(DriverKey),
+    /// The same idempotency key was used with another body.
+    #[error("the idempotency key {0:?} was used before with another body")]
+    KeyReused(String),
+    /// More in flight than the store takes; try again after what is there is done.
+    #[error("the store is busy")]
+    Busy,
+    /// Above a limit of the store.
+    #[error("the transaction has {bytes} bytes, the limit is {limit}")]
+    TooLarge {
+        /// Its bytes.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The store is closing.
+    #[error("the store is closing")]
+    Closing,
+    /// The disk failed: the store takes nothing more until it is opened again.
+    #[error("the store stopped after a failed write: {0}")]
+    Poisoned(Arc<str>),
+}
+
+/// Why a partition could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ReadError {
+    /// No such topic or partition lives.
+    #[error("{0} does not exist")]
+    Unknown(TopicPartition),
+    /// The position lies before the oldest event kept: retention was faster.
+    #[error("{source_partition} is kept from offset {start} on, offset {asked} is gone")]
+    Gone {
+        /// The partition.
+        source_partition: TopicPartition,
+        /// The position asked for.
+        asked: Offset,
+        /// The oldest position kept.
+        start: Offset,
+    },
+    /// A block is broken: nothing from there on is served.
+    #[error("{source_partition} is broken at offset {offset}: {what}")]
+    Broken {
+        /// The partition.
+        source_partition: TopicPartition,
+        /// The first offset that cannot be read.
+        offset: Offset,
+        /// What was found.
+        what: Arc<str>,
+    },
+    /// The disk failed.
+    #[error("reading {source_partition} failed: {what}")]
+    Disk {
+        /// The partition.
+        source_partition: TopicPartition,
+        /// The system's error.
+        what: Arc<str>,
+    },
+}
+
+/// Why state or progress could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("reading the state of {driver} failed: {what}")]
+pub struct StateError {
+    /// Whose state.
+    pub driver: DriverKey,
+    /// What was found.
+    pub what: Arc<str>,
+}
+
+/// Why metadata could not be changed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum AdminError {
+    /// The name breaks the rule for names.
+    #[error("{name:?} is no valid topic name: {rule}")]
+    InvalidName {
+        /// The name.
+        name: String,
+        /// The rule it breaks.
+        rule: &'static str,
+    },
+    /// Nothing of that name lives.
+    #[error("no topic {0:?}")]
+    UnknownTopic(String),
+    /// No group of that name has progress.
+    #[error("no group {0:?}")]
+    UnknownGroup(String),
+    /// It lives already, and is not what was asked for.
+    #[error("topic {name:?} exists with {partitions} partitions")]
+    Exists {
+        /// The topic.
+        name: String,
+        /// Partitions that it has.
+        partitions: u32,
+    },
+    /// A number of partitions that is not allowed.
+    #[error("topic {name:?} cannot have {asked} partitions: {rule}")]
+    Partitions {
+        /// The topic.
+        name: String,
+        /// Partitions asked for.
+        asked: u32,
+        /// The rule it breaks.
+        rule: &'static str,
+    },
+    /// The change was not committed.
+    #[error(transparent)]
+    Aborted(#[from] Abort),
+}

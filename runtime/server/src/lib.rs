@@ -1,0 +1,1 @@
+//! HTTP API, metrics and wiring of the Tidemill runtime.

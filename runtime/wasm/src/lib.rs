@@ -1,0 +1,1 @@
+//! Sandboxed WebAssembly handlers for Tidemill: plugin directory, engine, compile cache, instances.

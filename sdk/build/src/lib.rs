@@ -1,0 +1,1 @@
+//! Builds a Rust handler crate into a component without WASI imports.

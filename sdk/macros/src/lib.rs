@@ -1,0 +1,1 @@
+//! The handler macro of the Tidemill SDK.

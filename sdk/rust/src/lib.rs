@@ -1,0 +1,1 @@
+//! Write Tidemill handlers in Rust: one plain function over a borrowed event.

@@ -1,0 +1,1 @@
+//! End-to-end suites of Tidemill: the real binary, its crashes, its guests of every vice.
