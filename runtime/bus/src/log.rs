@@ -47,6 +47,16 @@ pub trait Log: Send + Sync + 'static {
     /// The committed progress of a driver on a topic, if it has any.
     fn progress(&self, driver: DriverKey, topic: TopicId) -> Result<Option<Progress>, StateError>;
 
+    /// The epoch of a driver: a number that moves on when one of its transactions is aborted, and when an
+    /// operator changes its group. A transaction carries the epoch under which its driver read; if it has
+    /// moved on since, the transaction is aborted as [`Abort::Fenced`].
+    ///
+    /// So an abort takes with it all that was in flight behind it. The rule for a driver: on an abort, drop
+    /// all layers from the aborted transaction on, ask for the epoch, *then* read progress and state again,
+    /// and go on from there; answers of the epoch before may still come, all of them aborts. Epochs begin at
+    /// 0 with each opening of the log.
+    fn epoch(&self, driver: DriverKey) -> u64;
+
     /// The committed values of a driver's state: appends one entry per key to `values`.
     fn state_get(
         &self,
@@ -172,8 +182,9 @@ pub enum Abort {
     /// It reads from or appends to a topic that was deleted.
     #[error("topic {0} was deleted")]
     TopicGone(TopicId),
-    /// The handler's group was sought, reset or deleted since the driver read.
-    #[error("the progress of {0} was changed by an operator")]
+    /// The driver's epoch is over: an earlier transaction of it was aborted, or its handler's group was
+    /// sought, reset or deleted since the driver read.
+    #[error("the epoch of {0} is over: an earlier transaction was aborted, or an operator changed its group")]
     Fenced(DriverKey),
     /// The same idempotency key was used with another body.
     #[error("the idempotency key {0:?} was used before with another body")]

@@ -9,6 +9,9 @@ use crate::{Columns, DriverKey, HandlerId, Offset, Partition, TopicId, TopicPart
 pub struct Transaction {
     /// Who asks. `None` is a publisher or an operator; a driver's answers come in the order of its calls.
     pub driver: Option<DriverKey>,
+    /// The driver's epoch, as [`crate::Log::epoch`] gave it before the driver read what this builds on; a
+    /// transaction of an older epoch is aborted as fenced. Ignored without a driver.
+    pub epoch: u64,
     /// Events to append. Several blocks may go to one partition; they keep their order.
     pub blocks: Vec<NewBlock>,
     /// How far the driver has come on the topic that it read. If that topic is gone, the transaction is
