@@ -11,6 +11,7 @@ mod ids;
 
 pub mod block;
 pub mod log;
+pub mod partition;
 pub mod transaction;
 
 pub use block::{Batch, Columns, Event};
