@@ -36,6 +36,18 @@ number!(
     /// A part of a partition that is processed on its own (`ordering = "key"`); 0 under `partition` ordering.
     Lane(u32)
 );
+number!(
+    /// The place of a frame in the journal, from 1 and without gaps; 0 is before the first.
+    FrameNumber(u64)
+);
+
+impl FrameNumber {
+    /// The frame after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.checked_add(1).expect("frame numbers do not overflow in the life of a store"))
+    }
+}
 
 impl Offset {
     /// The offset `count` places on. Offsets are 64 bits wide: at 10 million a second they last 58,000 years.

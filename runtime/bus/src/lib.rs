@@ -10,11 +10,16 @@ compile_error!("columns lie on disk as they lie in memory, little-endian; a big-
 mod ids;
 
 pub mod block;
+pub mod crash;
+pub mod disk;
+pub mod journal;
+pub mod limits;
 pub mod log;
 pub mod partition;
+pub mod testing;
 pub mod transaction;
 
 pub use block::{Batch, Columns, Event};
-pub use ids::{DriverKey, HandlerId, Lane, Offset, Partition, TopicId, TopicPartition};
+pub use ids::{DriverKey, FrameNumber, HandlerId, Lane, Offset, Partition, TopicId, TopicPartition};
 pub use log::Log;
 pub use transaction::Transaction;

@@ -2,6 +2,8 @@
 
 mod batch;
 mod columns;
+mod stored;
 
 pub use batch::Batch;
 pub use columns::{Columns, ColumnsError, Event, Events, body_crc, header};
+pub use stored::{Block, BlockHeader, CauseHeader};

@@ -1,0 +1,191 @@
+//! The directory of a real file system. Owns partial calls and the kernel's limit on pieces; knows no format.
+
+use std::fs::File;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Disk, DiskFile};
+
+/// Pieces that one call may carry (`IOV_MAX` of Linux and macOS).
+const PIECES_MAX: usize = 1024;
+
+/// Zeros written at a time when a file is created.
+static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
+
+/// A directory of the operating system.
+#[derive(Debug)]
+pub struct RealDisk {
+    path: PathBuf,
+    directory: File,
+}
+
+impl RealDisk {
+    /// Opens the directory, and creates it with its parents if it is missing.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(path)?;
+        let directory = File::open(path)?;
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            File::open(parent)?.sync_all()?;
+        }
+        Ok(Self { path: path.to_owned(), directory })
+    }
+}
+
+impl Disk for RealDisk {
+    fn create(&self, name: &str, len: u64) -> io::Result<Arc<dyn DiskFile>> {
+        let file = File::options().read(true).write(true).create_new(true).open(self.path.join(name))?;
+        let file = RealFile(file);
+        let mut at = 0;
+        while at < len {
+            let bytes = usize::try_from(len - at).unwrap_or(usize::MAX).min(ZEROS.len());
+            file.write_at(&[IoSlice::new(&ZEROS[..bytes])], at)?;
+            at += bytes as u64;
+        }
+        Ok(Arc::new(file))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let file = File::options().read(true).write(true).open(self.path.join(name))?;
+        Ok(Arc::new(RealFile(file)))
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file()
+                && let Ok(name) = entry.file_name().into_string()
+            {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.path.join(from), self.path.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.path.join(name))
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        self.directory.sync_all()
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let stat = rustix::fs::fstatvfs(&self.directory)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+#[derive(Debug)]
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn byte_len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn write_at(&self, parts: &[IoSlice<'_>], mut offset: u64) -> io::Result<()> {
+        let mut parts = parts.to_vec();
+        let mut left = parts.as_mut_slice();
+        IoSlice::advance_slices(&mut left, 0);
+        while !left.is_empty() {
+            let pieces = left.len().min(PIECES_MAX);
+            match rustix::io::pwritev(&self.0, &left[..pieces], offset) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(bytes) => {
+                    offset += bytes as u64;
+                    IoSlice::advance_slices(&mut left, bytes);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_at(&self, mut parts: &mut [IoSliceMut<'_>], mut offset: u64) -> io::Result<()> {
+        IoSliceMut::advance_slices(&mut parts, 0);
+        while !parts.is_empty() {
+            let pieces = parts.len().min(PIECES_MAX);
+            match rustix::io::preadv(&self.0, &mut parts[..pieces], offset) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(bytes) => {
+                    offset += bytes as u64;
+                    IoSliceMut::advance_slices(&mut parts, bytes);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disk() -> (tempfile::TempDir, RealDisk) {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = RealDisk::open(&directory.path().join("a/b")).unwrap();
+        (directory, disk)
+    }
+
+    #[test]
+    fn a_created_file_is_zeros_of_its_length() {
+        let (_directory, disk) = disk();
+        let len = ZEROS.len() + 5;
+        let file = disk.create("one", len as u64).unwrap();
+        let mut bytes = vec![1; len];
+        file.read_at(&mut [IoSliceMut::new(&mut bytes)], 0).unwrap();
+        assert!(bytes.iter().all(|&byte| byte == 0));
+        assert_eq!(file.byte_len().unwrap(), len as u64);
+        assert_eq!(disk.create("one", 1).err().unwrap().kind(), io::ErrorKind::AlreadyExists);
+    }
+
+    #[test]
+    fn more_pieces_than_one_call_takes_are_written_and_read_in_order() {
+        let (_directory, disk) = disk();
+        let bytes: Vec<u8> = (0..3 * PIECES_MAX).map(|index| u8::try_from(index % 251).unwrap()).collect();
+        let parts: Vec<_> =
+            bytes.chunks(2).flat_map(|part| [IoSlice::new(&[]), IoSlice::new(part)]).collect();
+        let file = disk.create("one", 10_000).unwrap();
+        file.write_at(&parts, 100).unwrap();
+        file.sync_data().unwrap();
+        let mut back = vec![0; bytes.len()];
+        let mut into: Vec<_> = back.chunks_mut(1).map(IoSliceMut::new).collect();
+        disk.open("one").unwrap().read_at(&mut into, 100).unwrap();
+        assert_eq!(back, bytes);
+    }
+
+    #[test]
+    fn reading_past_the_end_is_an_error() {
+        let (_directory, disk) = disk();
+        let file = disk.create("one", 10).unwrap();
+        let error = file.read_at(&mut [IoSliceMut::new(&mut [0; 4])], 8).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn names_follow_renames_and_removals() {
+        let (_directory, disk) = disk();
+        disk.create("one", 1).unwrap();
+        disk.create("two", 2).unwrap();
+        disk.create("three", 3).unwrap();
+        disk.rename("one", "two").unwrap();
+        disk.remove("three").unwrap();
+        disk.sync_directory().unwrap();
+        assert_eq!(disk.list().unwrap(), ["two"]);
+        assert_eq!(disk.open("two").unwrap().byte_len().unwrap(), 1);
+        assert!(disk.free_bytes().unwrap() > 0);
+    }
+}

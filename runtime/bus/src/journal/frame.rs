@@ -1,0 +1,49 @@
+//! What goes into a frame and what comes out of one when it is replayed. Knows no bytes.
+
+use crate::Offset;
+use crate::block::BlockHeader;
+use crate::transaction::NewBlock;
+
+/// The contents of a frame that is to be appended.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FrameParts<'a> {
+    /// Event blocks; those of one partition stand in the order of their offsets.
+    pub blocks: &'a [PlacedBlock],
+    /// Changes of tables, in the order in which they are to be replayed.
+    pub deltas: &'a [Delta<'a>],
+}
+
+/// A block with the place that the committer gave it.
+#[derive(Clone, Debug)]
+pub struct PlacedBlock {
+    /// The block.
+    pub block: NewBlock,
+    /// The offset of its first event; the others follow without a gap.
+    pub first: Offset,
+    /// Its append time, in milliseconds since the Unix epoch; never less than that of the block before it in
+    /// its partition.
+    pub append_time: i64,
+}
+
+/// A change of tables: bytes that the journal only carries.
+#[derive(Clone, Copy, Debug)]
+pub struct Delta<'a> {
+    /// Whose tables: if the bytes break, this owner alone is stopped.
+    pub owner: u64,
+    /// The change, in the store's own encoding.
+    pub bytes: &'a [u8],
+}
+
+/// A section of a frame, as it is replayed when the journal is opened.
+#[derive(Clone, Copy, Debug)]
+pub enum Section<'a> {
+    /// The headers of the frame's event blocks. The blocks themselves are found by a reader.
+    Blocks(&'a [BlockHeader]),
+    /// A change of tables.
+    Delta(Delta<'a>),
+    /// A change of tables whose bytes broke after they had been synced.
+    BrokenDelta {
+        /// Whose tables.
+        owner: u64,
+    },
+}

@@ -1,0 +1,22 @@
+//! The journal: frames in segment files, what is written once and is the storage of the topics.
+//!
+//! One thread owns the [`Journal`] and appends frames; any number of threads find and read blocks through
+//! clones of its [`JournalReader`]. The bytes are described in `FORMAT.md`. The journal knows blocks by
+//! partition and offset, and tables only as sections with an owner; it knows no topic's name, no high
+//! watermark and no group: whoever reads decides how far.
+
+mod error;
+mod frame;
+mod options;
+mod place;
+mod reader;
+mod recovery;
+mod writer;
+
+pub use error::{AppendError, BlockError, FindError, OpenError, Place, ReleaseError, SyncError};
+pub use frame::{Delta, FrameParts, PlacedBlock, Section};
+pub use options::{Control, Housekeeping, JournalOptions};
+pub use place::{BlockPlace, PartitionEnd, ReadHint, Seek, SegmentSummary};
+pub use reader::JournalReader;
+pub use recovery::{Cut, Recovery};
+pub use writer::{Journal, Replay};
