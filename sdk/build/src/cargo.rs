@@ -19,6 +19,10 @@ const PROFILE_SETTINGS: [&str; 4] = [
     "profile.guest.strip=\"debuginfo\"",
 ];
 
+/// What every handler is compiled with besides: crates that ask for randomness (`getrandom`) compile, and get an
+/// error when they ask, for a handler has none.
+const NO_RANDOMNESS: &str = "--cfg=getrandom_backend=\\\"unsupported\\\"";
+
 /// A compiled core module.
 pub(crate) struct Module {
     pub(crate) package: String,
@@ -90,7 +94,8 @@ fn command(project: &Project, packages: &[&Package], options: &BuildOptions) -> 
         Simd::Off => '-',
     };
     command.arg("--config");
-    command.arg(format!("target.{TARGET}.rustflags=[\"-Ctarget-feature={simd}simd128\"]"));
+    let flags = format!("\"-Ctarget-feature={simd}simd128\",\"{NO_RANDOMNESS}\"");
+    command.arg(format!("target.{TARGET}.rustflags=[{flags}]"));
     for package in packages {
         command.args(["--package", &package.id]);
     }

@@ -136,3 +136,18 @@ fn a_workspace_is_built_by_the_names_of_its_packages() {
     let options = BuildOptions::new(PathBuf::from(directory.path()).join("Cargo.toml"));
     assert!(matches!(build_crate(&options), Err(Error::NotOnePackage { .. })));
 }
+
+#[test]
+fn a_crate_that_asks_for_randomness_is_told_that_there_is_none() {
+    let source = "#[cfg(not(getrandom_backend = \"unsupported\"))] compile_error!(\"not set\");";
+    assert!(matches!(Scratch::new(CDYLIB, source).error(), Error::InPackage { .. }));
+}
+
+#[test]
+fn vector_instructions_are_on_unless_turned_off() {
+    let source = "#[cfg(not(target_feature = \"simd128\"))] compile_error!(\"not set\");";
+    let scratch = Scratch::new(CDYLIB, source);
+    assert!(matches!(scratch.error(), Error::InPackage { .. }));
+    let off = BuildOptions { simd: tidemill_build::Simd::Off, ..scratch.options() };
+    assert!(matches!(build_crate(&off), Err(Error::Compile { .. })));
+}
