@@ -1,1 +1,4 @@
-//! End-to-end suites of Tidemill: the real binary, its crashes, its guests of every vice.
+//! What the suites over the whole of Tidemill share: the real binary as a child process, and its crash model.
+
+pub mod crash;
+pub mod harness;

@@ -1,0 +1,131 @@
+//! The HTTP API as the suites use it: publish, read, groups, topics.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use reqwest::blocking::{Client, Response};
+use serde_json::Value;
+
+/// Where a run of events went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The partition.
+    pub partition: u32,
+    /// The offset of the first.
+    pub offset: u64,
+    /// How many.
+    pub count: u64,
+}
+
+/// How a publish ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// It is durable, in these places.
+    Acknowledged(Vec<Place>),
+    /// It was refused with this status and problem: nothing of it was done.
+    Refused(u16, String),
+    /// No answer came: it was done in whole or not at all.
+    Unknown,
+}
+
+/// An event as it is read.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Its offset.
+    pub offset: u64,
+    /// Its key as text.
+    pub key: Option<String>,
+    /// Its headers.
+    pub headers: Value,
+    /// Its value.
+    pub value: Value,
+}
+
+/// A client of one runtime.
+pub struct Api {
+    client: Client,
+    address: String,
+}
+
+impl Api {
+    /// A client of the runtime at `address` (`http://127.0.0.1:PORT`).
+    pub fn new(address: &str) -> Result<Self> {
+        let client = Client::builder().timeout(Duration::from_mins(1)).no_proxy().build()?;
+        Ok(Self { client, address: address.to_owned() })
+    }
+
+    /// Whether it says that it is ready.
+    pub fn is_ready(&self) -> bool {
+        self.client
+            .get(format!("{}/readyz", self.address))
+            .send()
+            .is_ok_and(|answer| answer.status().is_success())
+    }
+
+    /// Publishes lines of JSON, keyed by their `/key`.
+    pub fn publish(&self, topic: &str, lines: &str, idempotency_key: Option<&str>) -> Result<Published> {
+        let mut request = self
+            .client
+            .post(format!("{}/v1/topics/{topic}/events?key=/key", self.address))
+            .header("content-type", "application/x-ndjson")
+            .body(lines.to_owned());
+        if let Some(key) = idempotency_key {
+            request = request.header("idempotency-key", key);
+        }
+        let Ok(answer) = request.send() else { return Ok(Published::Unknown) };
+        let status = answer.status();
+        let Ok(body) = answer.text() else { return Ok(Published::Unknown) };
+        if !status.is_success() {
+            return Ok(Published::Refused(status.as_u16(), body));
+        }
+        let places: Value = serde_json::from_str(&body).with_context(|| format!("the answer {body:?}"))?;
+        let places = places.as_array().context("the answer is no array")?;
+        places.iter().map(place).collect::<Result<_>>().map(Published::Acknowledged)
+    }
+
+    /// Up to `limit` events of a partition from an offset on, in order. Empty if the topic is not there yet.
+    pub fn read(&self, topic: &str, partition: u32, from: u64, limit: usize) -> Result<Vec<Record>> {
+        let path = format!("/v1/topics/{topic}/events?partition={partition}&from={from}&limit={limit}");
+        let answer = self.client.get(format!("{}{path}", self.address)).send()?;
+        if answer.status().as_u16() == 404 {
+            return Ok(Vec::new());
+        }
+        let text = text_of(answer, &path)?;
+        text.lines().map(record).collect()
+    }
+
+    /// What a path answers, as JSON.
+    pub fn get(&self, path: &str) -> Result<Value> {
+        let answer = self.client.get(format!("{}{path}", self.address)).send()?;
+        let text = text_of(answer, path)?;
+        serde_json::from_str(&text).with_context(|| format!("GET {path} answered {text:?}"))
+    }
+}
+
+fn text_of(answer: Response, path: &str) -> Result<String> {
+    let status = answer.status();
+    let text = answer.text()?;
+    if !status.is_success() {
+        bail!("GET {path} answered {status}: {text}");
+    }
+    Ok(text)
+}
+
+fn place(value: &Value) -> Result<Place> {
+    let number = |name: &str| value[name].as_u64().with_context(|| format!("{value} has no {name}"));
+    Ok(Place {
+        partition: u32::try_from(number("partition")?)?,
+        offset: number("offset")?,
+        count: number("count")?,
+    })
+}
+
+fn record(line: &str) -> Result<Record> {
+    let mut value: Value = serde_json::from_str(line).with_context(|| format!("the line {line:?}"))?;
+    Ok(Record {
+        offset: value["offset"].as_u64().with_context(|| format!("{line} has no offset"))?,
+        key: value["key"].as_str().map(str::to_owned),
+        headers: value["headers"].take(),
+        value: value["value"].take(),
+    })
+}

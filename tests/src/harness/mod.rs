@@ -1,0 +1,7 @@
+//! The real binary as a child process, driven over its HTTP API. Knows nothing of its insides.
+
+mod api;
+mod process;
+
+pub use api::{Api, Place, Published, Record};
+pub use process::{Process, ProcessOptions};

@@ -1,0 +1,142 @@
+//! A `tidemill run` as a child process: started, waited for until ready, killed, or asked to stop.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::Api;
+
+/// How long a start may take before it counts as hanging. Generous: CI machines are slow.
+const START_MAX: Duration = Duration::from_mins(2);
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct ProcessOptions {
+    /// The `tidemill` binary.
+    pub binary: PathBuf,
+    /// The data directory.
+    pub data: PathBuf,
+    /// The plugin directory.
+    pub plugins: PathBuf,
+    /// The configuration file, if any.
+    pub config: Option<PathBuf>,
+    /// `NAME:N`: the process is to kill itself the N-th time it passes the crash point NAME.
+    pub crash_at: Option<String>,
+}
+
+/// A running `tidemill run`. Killed when dropped.
+pub struct Process {
+    child: Child,
+    address: String,
+    log: Arc<Mutex<String>>,
+}
+
+impl Process {
+    /// Starts the binary on a free port and waits until it is ready. `Ok(None)` if it died before that, as it
+    /// may at a crash point.
+    pub fn start(options: &ProcessOptions) -> Result<Option<Self>> {
+        let mut command = Command::new(&options.binary);
+        command.arg("run").args(["--listen", "127.0.0.1:0"]);
+        command.arg("--data").arg(&options.data).arg("--plugins").arg(&options.plugins);
+        if let Some(config) = &options.config {
+            command.arg("--config").arg(config);
+        }
+        if let Some(point) = &options.crash_at {
+            command.env("TIDEMILL_CRASH_AT", point);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().with_context(|| format!("starting {}", options.binary.display()))?;
+        let log = Arc::new(Mutex::new(String::new()));
+        let out = child.stdout.take().context("the child has no standard output")?;
+        let err = child.stderr.take().context("the child has no standard error")?;
+        collect(out, Arc::clone(&log));
+        collect(err, Arc::clone(&log));
+        let mut process = Self { child, address: String::new(), log };
+        Ok(process.wait_ready(options.crash_at.is_some())?.then_some(process))
+    }
+
+    fn wait_ready(&mut self, may_die: bool) -> Result<bool> {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                if may_die {
+                    return Ok(false);
+                }
+                bail!("tidemill ended with {status} before it was ready:\n{}", self.log());
+            }
+            if self.address.is_empty() {
+                self.address = address_in(&self.log()).unwrap_or_default();
+            } else if self.api()?.is_ready() {
+                return Ok(true);
+            }
+            if started.elapsed() > START_MAX {
+                bail!("tidemill was not ready after {START_MAX:?}:\n{}", self.log());
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// A client of it.
+    pub fn api(&self) -> Result<Api> {
+        Api::new(&self.address)
+    }
+
+    /// What it has printed so far, both streams.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
+    /// SIGKILL, and waits until the process is gone.
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill().context("killing tidemill")?;
+        self.child.wait().context("waiting for tidemill to be gone")?;
+        Ok(())
+    }
+
+    /// SIGTERM, and waits for a graceful stop.
+    pub fn stop(mut self) -> Result<(ExitStatus, String)> {
+        let sent = Command::new("kill").arg(self.child.id().to_string()).status().context("running kill")?;
+        anyhow::ensure!(sent.success(), "kill failed with {sent}");
+        let status = self.child.wait().context("waiting for tidemill to stop")?;
+        Ok((status, self.log()))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already; there is nobody to tell.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Reads a stream of the child to its end, on a thread of its own, so that the child never waits for us.
+fn collect(stream: impl Read + Send + 'static, into: Arc<Mutex<String>>) {
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            let mut log = into.lock().unwrap_or_else(PoisonError::into_inner);
+            log.push_str(&line);
+            log.push('\n');
+        }
+    });
+}
+
+/// The address in a line like `… http://127.0.0.1:4711 …`.
+fn address_in(log: &str) -> Option<String> {
+    let at = log.find("http://127.0.0.1:")?;
+    let address = &log[at..];
+    let end = address.find(|c: char| c.is_whitespace() || c == '"' || c == ',').unwrap_or(address.len());
+    let address = address[..end].trim_end_matches(['/', '.']);
+    // Port 0 is what was asked for, not what was bound.
+    (log[at..].len() > end && !address.ends_with(":0")).then(|| address.to_owned())
+}
