@@ -10,16 +10,23 @@ compile_error!("columns lie on disk as they lie in memory, little-endian; a big-
 mod ids;
 
 pub mod block;
+pub mod clock;
+mod commit;
 pub mod crash;
 pub mod disk;
 pub mod journal;
 pub mod limits;
 pub mod log;
+pub mod notice;
 pub mod partition;
+pub mod store;
+pub mod tables;
 pub mod testing;
+mod topics;
 pub mod transaction;
 
 pub use block::{Batch, Columns, Event};
 pub use ids::{DriverKey, FrameNumber, HandlerId, Lane, Offset, Partition, TopicId, TopicPartition};
 pub use log::Log;
+pub use store::{Store, StoreOptions};
 pub use transaction::Transaction;

@@ -1,5 +1,10 @@
 //! Every bound of the bus, each with its reason.
 
+use std::time::Duration;
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
 /// Bytes of a segment, unless the options say otherwise: large enough that a change of segment (a footer, a
 /// file prepared) is rare, small enough that retention frees space in even steps.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
@@ -29,3 +34,58 @@ pub const HOUSEKEEPING_JOBS_MAX: usize = 64;
 
 /// How long opening waits for the holder of `LOCK` to go, in milliseconds: a restart overlaps with the stop.
 pub const LOCK_WAIT_MS: u64 = 5_000;
+
+/// Longest name of a topic or handler: Kafka's limit, so that topics can be mirrored.
+pub const NAME_BYTES_MAX: usize = 249;
+/// Partitions of a topic unless told: enough for the cores of a small machine.
+pub const PARTITIONS_DEFAULT: u32 = 4;
+/// Most partitions of one topic: each costs memory for its readable end and its tail.
+pub const PARTITIONS_MAX: u32 = 10_000;
+
+/// Most bytes of the body of a block that is committed: a reader takes a block as a whole.
+pub const NEW_BLOCK_BYTES_MAX: usize = 8 * MIB;
+/// Most bytes of one publish: one request is one transaction, and its reader holds it in memory.
+pub const PUBLISH_BYTES_MAX: usize = 8 * MIB;
+/// Most bytes of one event: it must fit a block and a guest's batch.
+pub const EVENT_BYTES_MAX: usize = 4 * MIB;
+/// Most bytes of a transaction: it must fit a frame, and a frame a segment.
+pub const TRANSACTION_BYTES_MAX: usize = 32 * MIB;
+/// Bytes after which a group is closed: what waits is then synced without it. Sixteen syncs' worth of the
+/// 1 MiB at which a disk reaches its throughput would only add latency.
+pub const GROUP_BYTES_MAX: usize = 4 * MIB;
+
+/// Longest state key: it is part of a tree's key.
+pub const STATE_KEY_BYTES_MAX: usize = 4 * KIB;
+/// Longest state value: it is copied into a guest as a whole.
+pub const STATE_VALUE_BYTES_MAX: usize = MIB;
+
+/// Longest idempotency key: HTTP clients send UUIDs; it is part of a tree's key.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// How long an idempotency key is remembered.
+pub const IDEMPOTENCY_AGE_MAX: Duration = Duration::from_hours(24);
+
+/// Bytes of publishes that wait for their commit; beyond it publishers are told to come again.
+pub const PUBLISHERS_BYTES_MAX: usize = 64 * MIB;
+/// Bytes of drivers' transactions that wait for their commit: a backstop, for the flow has its own budget.
+pub const DRIVERS_BYTES_MAX: usize = 256 * MIB;
+/// Transactions that wait, of drivers or publishers each: empty ones take memory, too.
+pub const QUEUE_LEN_MAX: usize = 64 * KIB;
+
+/// Bytes of recent blocks, of all partitions together, that readers get without the disk.
+pub const TAILS_BYTES_MAX: usize = 128 * MIB;
+/// Bytes of blocks read from the disk that are kept, so that small reads of a large block read it once.
+pub const READ_CACHE_BYTES_MAX: usize = 32 * MIB;
+
+/// Bytes of deltas in memory at which a checkpoint begins.
+pub const OVERLAY_BYTES_CHECKPOINT: usize = 64 * MIB;
+/// Bytes of deltas in memory at which commits wait for a checkpoint.
+pub const OVERLAY_BYTES_MAX: usize = 256 * MIB;
+/// Bytes of journal not yet in the tables at which commits wait: it bounds the time to open.
+pub const UNPERSISTED_BYTES_MAX: u64 = 4 << 30;
+/// Longest time between two checkpoints while there is something to flush.
+pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How far the wall clock may jump ahead of the monotonic one and still be followed.
+pub const CLOCK_LEAP_MAX: Duration = Duration::from_hours(1);
+/// Notices that are kept until somebody asks for them; older ones go.
+pub const NOTICES_MAX: usize = 64;

@@ -73,9 +73,10 @@ pub trait Log: Send + Sync + 'static {
         prefix: &[u8],
         after: Option<&[u8]>,
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError>;
+    ) -> Result<Vec<Row>, StateError>;
 
-    /// Hands a transaction in. Never waits: the answer comes later, on another thread, exactly once.
+    /// Hands a transaction in. Never waits: the answer comes later, on another thread, exactly once; only a
+    /// closed log answers on the calling thread.
     fn submit(&self, transaction: Transaction, answer: Answer);
 
     /// Calls `watcher` after each commit with the partitions whose high watermark moved.
@@ -84,6 +85,9 @@ pub trait Log: Send + Sync + 'static {
     /// The append time that an event would get now, in milliseconds since the Unix epoch.
     fn now_ms(&self) -> i64;
 }
+
+/// A key and its value.
+pub type Row = (Vec<u8>, Vec<u8>);
 
 /// A living topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -200,6 +204,12 @@ pub enum Abort {
         /// The limit.
         limit: usize,
     },
+    /// There is no room on the disk for the next segment. Nothing was written; try again when there is.
+    #[error("the disk is full: {0}")]
+    Full(Arc<str>),
+    /// The tables could not be read to decide it.
+    #[error("reading the tables failed: {0}")]
+    Tables(Arc<str>),
     /// The store is closing.
     #[error("the store is closing")]
     Closing,

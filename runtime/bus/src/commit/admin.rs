@@ -1,0 +1,174 @@
+//! Operators' changes of metadata, each decided against what is committed and written as deltas. Knows no
+//! journal: the committer writes what comes out.
+
+use std::sync::Arc;
+
+use super::view::View;
+use crate::limits::{PARTITIONS_DEFAULT, PARTITIONS_MAX};
+use crate::log::{AdminError, Topic};
+use crate::tables::{Deltas, HandlerRow, NO_DRIVER, NextId, ProgressRow, TableId, TopicRow, topic_rest};
+use crate::topics::check_name;
+use crate::transaction::Progress;
+use crate::{DriverKey, HandlerId, Lane, Offset, TopicId, TopicPartition};
+
+/// A change.
+pub(crate) enum AdminOp {
+    CreateTopic {
+        name: String,
+        partitions: Option<u32>,
+    },
+    DeleteTopic {
+        name: String,
+    },
+    RegisterHandler {
+        name: String,
+    },
+    /// Deletes the group and the handler's id.
+    DeleteGroup {
+        name: String,
+    },
+    /// Gives the handler's name a new id without progress and state.
+    ResetGroup {
+        name: String,
+    },
+    Seek {
+        handler: String,
+        source: TopicPartition,
+        to: Offset,
+    },
+}
+
+/// What a change led to.
+pub(crate) enum AdminDone {
+    Topic(Topic),
+    Handler(HandlerId),
+    Nothing,
+}
+
+/// What is to be written before the change is true.
+pub(super) struct Change {
+    pub(super) done: AdminDone,
+    /// Sections of deltas, each with the id of the handler that owns it (0 is the store).
+    pub(super) sections: Vec<(u64, Vec<u8>)>,
+    /// The handler whose drivers must read again.
+    pub(super) fences: Option<HandlerId>,
+}
+
+impl Change {
+    fn nothing(done: AdminDone) -> Self {
+        Self { done, sections: Vec::new(), fences: None }
+    }
+
+    fn store(done: AdminDone, rows: impl FnOnce(&mut Vec<u8>)) -> Self {
+        let mut section = Vec::new();
+        Deltas::begin(&mut section, NO_DRIVER);
+        rows(&mut section);
+        Self { done, sections: vec![(0, section)], fences: None }
+    }
+}
+
+/// Decides a change.
+pub(super) fn decide(view: &View, op: AdminOp, now_ms: i64) -> Result<Change, AdminError> {
+    match op {
+        AdminOp::CreateTopic { name, partitions } => create_topic(view, name, partitions, now_ms),
+        AdminOp::DeleteTopic { name } => {
+            let topic = view.catalog.topic_named(&name).ok_or(AdminError::UnknownTopic(name))?;
+            Ok(Change::store(AdminDone::Nothing, |rows| {
+                Deltas::push(rows, TableId::Topics, &topic_rest(topic.id), None);
+            }))
+        }
+        AdminOp::RegisterHandler { name } => {
+            check_name(&name)?;
+            if let Some(id) = view.catalog.handler_named(&name) {
+                return Ok(Change::nothing(AdminDone::Handler(id)));
+            }
+            let id = HandlerId(view.catalog.next_id(NextId::Handler));
+            Ok(Change::store(AdminDone::Handler(id), |rows| push_handler(rows, id, &name)))
+        }
+        AdminOp::DeleteGroup { name } => {
+            let old = group(view, &name)?;
+            let change = Change::store(AdminDone::Nothing, |rows| drop_handler(rows, old));
+            Ok(Change { fences: Some(old), ..change })
+        }
+        AdminOp::ResetGroup { name } => {
+            let old = group(view, &name)?;
+            let id = HandlerId(view.catalog.next_id(NextId::Handler));
+            let change = Change::store(AdminDone::Handler(id), |rows| {
+                drop_handler(rows, old);
+                push_handler(rows, id, &name);
+            });
+            Ok(Change { fences: Some(old), ..change })
+        }
+        AdminOp::Seek { handler, source, to } => seek(view, &handler, source, to),
+    }
+}
+
+fn group(view: &View, name: &str) -> Result<HandlerId, AdminError> {
+    view.catalog.handler_named(name).ok_or_else(|| AdminError::UnknownGroup(name.to_owned()))
+}
+
+fn create_topic(
+    view: &View,
+    name: String,
+    partitions: Option<u32>,
+    now_ms: i64,
+) -> Result<Change, AdminError> {
+    check_name(&name)?;
+    if let Some(topic) = view.catalog.topic_named(&name) {
+        return match partitions {
+            Some(asked) if asked != topic.partitions => {
+                Err(AdminError::Exists { name, partitions: topic.partitions })
+            }
+            _ => Ok(Change::nothing(AdminDone::Topic(topic))),
+        };
+    }
+    let asked = partitions.unwrap_or(PARTITIONS_DEFAULT);
+    if asked == 0 || asked > PARTITIONS_MAX {
+        return Err(AdminError::Partitions { name, asked, rule: "a topic has 1 to 10,000 partitions" });
+    }
+    let id = TopicId(view.catalog.next_id(NextId::Topic));
+    let name: Arc<str> = name.into();
+    let row = TopicRow { name: Arc::clone(&name), partitions: asked, created_ms: now_ms };
+    Ok(Change::store(AdminDone::Topic(Topic { id, name, partitions: asked }), |rows| {
+        Deltas::push(rows, TableId::NextIds, &[NextId::Topic as u8], Some(&NextId::encode(id.0 + 1)));
+        Deltas::push(rows, TableId::Topics, &topic_rest(id), Some(&row.encode()));
+    }))
+}
+
+fn push_handler(rows: &mut Vec<u8>, id: HandlerId, name: &str) {
+    let row = HandlerRow { name: name.into() };
+    Deltas::push(rows, TableId::NextIds, &[NextId::Handler as u8], Some(&NextId::encode(id.0 + 1)));
+    Deltas::push(rows, TableId::Handlers, &id.0.to_be_bytes(), Some(&row.encode()));
+}
+
+fn drop_handler(rows: &mut Vec<u8>, id: HandlerId) {
+    Deltas::push(rows, TableId::Handlers, &id.0.to_be_bytes(), None);
+}
+
+/// Sets the progress of every lane that the handler has in the partition, of lane 0 if it has none.
+fn seek(view: &View, name: &str, source: TopicPartition, to: Offset) -> Result<Change, AdminError> {
+    let handler = group(view, name)?;
+    let topic = view.catalog.topic(source.topic);
+    if topic.is_none_or(|topic| source.partition.0 >= topic.partitions) {
+        return Err(AdminError::UnknownTopic(source.to_string()));
+    }
+    let mut lanes: Vec<Lane> = view
+        .groups
+        .of_handler(handler)
+        .into_iter()
+        .filter(|(driver, _)| driver.partition == source.partition)
+        .map(|(driver, _)| driver.lane)
+        .collect();
+    if lanes.is_empty() {
+        lanes.push(Lane(0));
+    }
+    let row = ProgressRow(Progress { next: to, ..Progress::default() }).encode();
+    let section = |lane| {
+        let mut section = Vec::new();
+        Deltas::begin(&mut section, DriverKey { handler, partition: source.partition, lane });
+        Deltas::push(&mut section, TableId::Progress, &topic_rest(source.topic), Some(&row));
+        (handler.0, section)
+    };
+    let sections = lanes.into_iter().map(section).collect();
+    Ok(Change { done: AdminDone::Nothing, sections, fences: Some(handler) })
+}

@@ -1,0 +1,370 @@
+//! One group at a time: check, place, write, sync, and then let it be seen and answer. Owns the journal.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::admin::{self, AdminDone, AdminOp};
+use super::check::check;
+use super::metrics::micros;
+use super::queue::Waiting;
+use crate::journal::{AppendError, Delta, FrameParts, Journal, PlacedBlock, ReleaseError, SegmentSummary};
+use crate::log::{Abort, AdminError, Answer, Outcome, Receipt};
+use crate::notice::Notice;
+use crate::store::{Control, Shared, Sync};
+use crate::tables::{
+    Checkpoint, Deltas, NO_DRIVER, OnceRow, Owner, ProgressRow, TableId, is_expired, partition_rest,
+    topic_rest,
+};
+use crate::transaction::{IdempotencyKey, Run};
+use crate::{DriverKey, FrameNumber, Transaction, crash};
+
+/// The store took a failed write or sync, and nothing more after it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the store stopped after a failed write: {0}")]
+pub(crate) struct Stopped(pub(crate) Arc<str>);
+
+pub(crate) struct Committer {
+    shared: Arc<Shared>,
+    /// Gone when the store was closed.
+    journal: Option<Journal>,
+    stopped: Option<Stopped>,
+    /// When the oldest frame that is not synced yet was written; with `Sync::Every` only.
+    unsynced_since: Option<Instant>,
+    group: Group,
+}
+
+/// The group that is being made; its memory is used again.
+#[derive(Default)]
+struct Group {
+    blocks: Vec<PlacedBlock>,
+    /// Sections of deltas: owner, and the place in `bytes`.
+    sections: Vec<(u64, Range<usize>)>,
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+    /// Idempotency keys of this group: the hash of the body, and the index of the entry.
+    once: HashMap<String, ([u8; 32], usize)>,
+}
+
+/// One transaction of the group: whom to tell what, if the group is written.
+struct Entry {
+    answer: Answer,
+    since: Instant,
+    driver: Option<DriverKey>,
+    outcome: Outcome,
+}
+
+impl Committer {
+    pub(crate) fn new(shared: Arc<Shared>, journal: Journal) -> Self {
+        let (stopped, unsynced_since, group) = (None, None, Group::default());
+        Self { shared, journal: Some(journal), stopped, unsynced_since, group }
+    }
+
+    /// The append time of now.
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.shared.clock.now_ms(&self.shared.notices)
+    }
+
+    /// Commits a group and answers all of it.
+    pub(crate) fn commit(&mut self, waiting: Vec<Waiting>) {
+        let now_ms = self.now_ms();
+        for waiting in waiting {
+            let entry = self.prepare(waiting, now_ms);
+            self.group.entries.push(entry);
+        }
+        if !(self.group.blocks.is_empty() && self.group.sections.is_empty()) {
+            match self.write() {
+                Ok(frame) => self.apply(frame),
+                Err(abort) => self.abort_all(&abort),
+            }
+        }
+        self.answer();
+    }
+
+    /// Checks a transaction and gives it its place in the group.
+    fn prepare(&mut self, waiting: Waiting, now_ms: i64) -> Entry {
+        let Waiting { transaction, answer, bytes, since } = waiting;
+        let driver = transaction.driver;
+        let outcome = match self.admit(&transaction, bytes, now_ms) {
+            Ok(Some(repeated)) => Outcome::Committed(repeated),
+            Ok(None) => Outcome::Committed(self.place(transaction, now_ms)),
+            Err(abort) => {
+                // What the driver built on this one must not be committed either. An epoch ends once.
+                let groups = &self.shared.view.groups;
+                if let Some(driver) = driver.filter(|&driver| groups.epoch(driver) == transaction.epoch) {
+                    groups.aborted(driver);
+                }
+                Outcome::Aborted(abort)
+            }
+        };
+        Entry { answer, since, driver, outcome }
+    }
+
+    /// Whether a transaction may be committed; a receipt if it was before.
+    fn admit(&self, transaction: &Transaction, bytes: usize, now_ms: i64) -> Result<Option<Receipt>, Abort> {
+        if let Some(Stopped(why)) = &self.stopped {
+            return Err(Abort::Poisoned(Arc::clone(why)));
+        }
+        check(&self.shared.view, transaction, bytes)?;
+        match &transaction.once {
+            Some(once) => self.remembered(once, now_ms),
+            None => Ok(None),
+        }
+    }
+
+    /// The receipt of a publish that was committed before, or is in this group.
+    fn remembered(&self, once: &IdempotencyKey, now_ms: i64) -> Result<Option<Receipt>, Abort> {
+        let reused = || Abort::KeyReused(once.key.clone());
+        if let Some(&(body, index)) = self.group.once.get(&once.key) {
+            return match &self.group.entries[index].outcome {
+                Outcome::Committed(first) if body == once.body => {
+                    Ok(Some(Receipt { repeated: true, ..first.clone() }))
+                }
+                _ => Err(reused()),
+            };
+        }
+        let row = self.shared.view.tables.get(Owner::store(TableId::Once), once.key.as_bytes());
+        let row = row.map_err(|error| Abort::Tables(error.to_string().into()))?;
+        match row.as_deref().and_then(OnceRow::decode) {
+            Some(row) if is_expired(row.time_ms, now_ms) => Ok(None),
+            Some(row) if row.body == once.body => Ok(Some(Receipt { runs: row.runs, repeated: true })),
+            Some(_) => Err(reused()),
+            None => Ok(None),
+        }
+    }
+
+    /// Gives the blocks their offsets and writes the deltas.
+    fn place(&mut self, transaction: Transaction, append_time: i64) -> Receipt {
+        let Transaction { driver, blocks, progress, state, once, .. } = transaction;
+        let mut runs = Vec::new();
+        for block in blocks.into_iter().filter(|block| !block.columns.is_empty()) {
+            let first = self.shared.view.tails.place(block.target, block.columns.len());
+            if driver.is_none() {
+                let count = u32::try_from(block.columns.len()).expect("a block is bounded far below 2^32");
+                runs.push(Run { partition: block.target.partition, offset: first, count });
+            }
+            self.group.blocks.push(PlacedBlock { block, first, append_time });
+        }
+        join(&mut runs);
+        if progress.is_none() && state.is_empty() && once.is_none() {
+            return Receipt { runs, repeated: false };
+        }
+        let start = self.group.bytes.len();
+        let bytes = &mut self.group.bytes;
+        Deltas::begin(bytes, driver.unwrap_or(NO_DRIVER));
+        if let Some(update) = progress {
+            let row = ProgressRow(update.progress).encode();
+            Deltas::push(bytes, TableId::Progress, &topic_rest(update.topic), Some(&row));
+        }
+        Deltas::push_state(bytes, &state);
+        if let Some(once) = once {
+            let row = OnceRow { time_ms: append_time, body: once.body, runs: runs.clone() };
+            Deltas::push(bytes, TableId::Once, once.key.as_bytes(), Some(&row.encode()));
+            self.group.once.insert(once.key, (once.body, self.group.entries.len()));
+        }
+        let end = self.group.bytes.len();
+        self.group.sections.push((driver.map_or(0, |driver| driver.handler.0), start..end));
+        Receipt { runs, repeated: false }
+    }
+
+    /// Writes the group as one frame, and syncs it if that is asked for.
+    fn write(&mut self) -> Result<FrameNumber, Abort> {
+        let Some(journal) = &mut self.journal else { return Err(Abort::Closing) };
+        crash::point("before-write");
+        let deltas: Vec<Delta<'_>> = self
+            .group
+            .sections
+            .iter()
+            .map(|(owner, range)| Delta { owner: *owner, bytes: &self.group.bytes[range.clone()] })
+            .collect();
+        let parts = FrameParts { blocks: &self.group.blocks, deltas: &deltas };
+        let frame = match journal.append(parts) {
+            Ok(frame) => frame,
+            Err(AppendError::Poisoned(what)) => return Err(self.stop(what)),
+            Err(AppendError::TooLarge { bytes, limit }) => {
+                let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+                return Err(Abort::TooLarge { bytes: size(bytes), limit: size(limit) });
+            }
+            Err(AppendError::Prepare(error)) => return Err(Abort::Full(error.to_string().into())),
+        };
+        crash::point("after-write");
+        let blocks: usize = self.group.blocks.iter().map(|placed| placed.block.byte_len()).sum();
+        self.shared.meter.frames.add(1);
+        self.shared.meter.frame_bytes.add((blocks + self.group.bytes.len()) as u64);
+        self.unsynced_since.get_or_insert_with(Instant::now);
+        match (self.shared.options.sync, self.shared.options.control) {
+            (_, Control::AnswerBeforeSync) | (Sync::Every(_), _) => Ok(frame),
+            (Sync::Always, _) => self.sync().map(|()| frame).map_err(|Stopped(why)| Abort::Poisoned(why)),
+        }
+    }
+
+    /// Waits until every frame is on the disk.
+    pub(crate) fn sync(&mut self) -> Result<(), Stopped> {
+        if let Some(stopped) = &self.stopped {
+            return Err(stopped.clone());
+        }
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        let start = Instant::now();
+        if let Err(error) = journal.sync() {
+            self.stop(error.0);
+            return self.stopped.clone().map_or(Ok(()), Err);
+        }
+        crash::point("after-sync");
+        self.shared.meter.syncs.add(1);
+        self.shared.meter.sync_us.add(micros(start.elapsed()));
+        self.unsynced_since = None;
+        Ok(())
+    }
+
+    /// How long the next sync may still wait; `None` if nothing waits for it.
+    pub(crate) fn sync_due_in(&self) -> Option<Duration> {
+        let Sync::Every(interval) = self.shared.options.sync else { return None };
+        self.unsynced_since.map(|since| interval.saturating_sub(since.elapsed()))
+    }
+
+    fn stop(&mut self, what: Arc<str>) -> Abort {
+        if self.stopped.is_none() {
+            self.shared.notices.push(Notice::Poisoned(Arc::clone(&what)));
+            self.stopped = Some(Stopped(Arc::clone(&what)));
+        }
+        Abort::Poisoned(what)
+    }
+
+    /// Lets the written group be seen: tables first, then what is readable, then whoever waits for it.
+    fn apply(&mut self, frame: FrameNumber) {
+        let view = &self.shared.view;
+        for (_, range) in &self.group.sections {
+            view.apply(&self.group.bytes[range.clone()]).expect("deltas are what was encoded just now");
+        }
+        view.tables.set_applied(frame.0);
+        let mut events = 0;
+        for placed in &self.group.blocks {
+            view.tails.publish(placed);
+            events += placed.block.columns.len() as u64;
+        }
+        self.shared.meter.events.add(events);
+        let mut moved: Vec<_> = self.group.blocks.iter().map(|placed| placed.block.target).collect();
+        if !moved.is_empty() {
+            moved.sort_unstable();
+            moved.dedup();
+            self.shared.watchers.read().iter().for_each(|watcher| watcher.moved(&moved));
+        }
+    }
+
+    /// Takes back what was placed: nothing of the group was done.
+    fn abort_all(&mut self, abort: &Abort) {
+        for placed in &self.group.blocks {
+            self.shared.view.tails.unplace(placed.block.target);
+        }
+        for entry in &mut self.group.entries {
+            if matches!(entry.outcome, Outcome::Committed(_)) {
+                if let Some(driver) = entry.driver {
+                    self.shared.view.groups.aborted(driver);
+                }
+                entry.outcome = Outcome::Aborted(abort.clone());
+            }
+        }
+    }
+
+    fn answer(&mut self) {
+        self.group.blocks.clear();
+        self.group.sections.clear();
+        self.group.bytes.clear();
+        self.group.once.clear();
+        let meter = &self.shared.meter;
+        for Entry { answer, since, outcome, .. } in self.group.entries.drain(..) {
+            match &outcome {
+                Outcome::Committed(_) => meter.committed.add(1),
+                Outcome::Aborted(_) => meter.aborted.add(1),
+            }
+            meter.latency(since.elapsed());
+            answer.send(outcome);
+        }
+    }
+
+    /// Commits an operator's change, alone.
+    pub(crate) fn change(&mut self, op: AdminOp) -> Result<AdminDone, AdminError> {
+        if let Some(Stopped(why)) = &self.stopped {
+            return Err(Abort::Poisoned(Arc::clone(why)).into());
+        }
+        let change = admin::decide(&self.shared.view, op, self.now_ms())?;
+        for (owner, section) in &change.sections {
+            let start = self.group.bytes.len();
+            self.group.bytes.extend_from_slice(section);
+            self.group.sections.push((*owner, start..self.group.bytes.len()));
+        }
+        let written = if change.sections.is_empty() { Ok(()) } else { self.write().map(|f| self.apply(f)) };
+        self.answer();
+        written?;
+        // An epoch that begins now sees the change; one that began before can no longer commit.
+        if let Some(handler) = change.fences {
+            self.shared.view.groups.changed(handler);
+        }
+        Ok(change.done)
+    }
+
+    /// Closes the overlay at a frame that is synced, for a checkpoint; `None` if there is nothing to flush.
+    pub(crate) fn seal(&mut self) -> Result<Option<Checkpoint>, Stopped> {
+        if self.unsynced_since.is_some() && self.shared.options.control != Control::AnswerBeforeSync {
+            self.sync()?;
+        }
+        let view = &self.shared.view;
+        if view.tables.applied() > view.tables.persisted() {
+            view.tails.take_dirty(|source, row| {
+                let rest = partition_rest(source);
+                view.tables.put(Owner::store(TableId::Ends), &rest, &row.encode());
+            });
+        }
+        let living = view.catalog.living(self.now_ms());
+        Ok(view.tables.seal().map(|sealed| Checkpoint { sealed, living }))
+    }
+
+    /// Gives up segments as [`Journal::release`] does, none that is not in the tables.
+    pub(crate) fn release(
+        &mut self,
+        may_drop: &mut dyn FnMut(&SegmentSummary, u64) -> bool,
+    ) -> Result<u64, ReleaseError> {
+        let tables = &self.shared.view.tables;
+        let until = match self.shared.options.control {
+            Control::ReleaseAtApplied => tables.applied(),
+            _ => tables.persisted(),
+        };
+        let Some(journal) = &mut self.journal else { return Ok(0) };
+        crash::point("release");
+        let mut left = journal.bytes();
+        journal.release(FrameNumber(until), &mut |segment| {
+            let drops = may_drop(segment, left);
+            left -= if drops { segment.bytes } else { 0 };
+            drops
+        })
+    }
+
+    /// Bytes of all segments.
+    pub(crate) fn journal_bytes(&self) -> u64 {
+        self.journal.as_ref().map_or(0, Journal::bytes)
+    }
+
+    /// Ends the journal cleanly. Nothing can be written any more.
+    pub(crate) fn close(&mut self) -> Result<(), Stopped> {
+        if let Some(stopped) = &self.stopped {
+            return Err(stopped.clone());
+        }
+        match self.journal.take() {
+            Some(journal) => journal.close().map_err(|error| Stopped(error.0)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Sorts runs by partition and offset, and joins those that follow one another.
+fn join(runs: &mut Vec<Run>) {
+    runs.sort_unstable_by_key(|run| (run.partition, run.offset));
+    runs.dedup_by(|next, run| {
+        let follows = next.partition == run.partition && next.offset == run.offset.plus(run.count.into());
+        if follows {
+            run.count += next.count;
+        }
+        follows
+    });
+}

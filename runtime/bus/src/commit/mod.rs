@@ -1,0 +1,19 @@
+//! The committer: the one place where transactions become frames. It takes what came while the last frame
+//! was synced, checks it, gives offsets and append times, writes and syncs, and only then lets it be seen.
+
+mod admin;
+mod check;
+mod committer;
+mod groups;
+mod metrics;
+mod queue;
+mod tails;
+mod view;
+
+pub(crate) use admin::{AdminDone, AdminOp};
+pub(crate) use committer::{Committer, Stopped};
+pub(crate) use metrics::Meter;
+pub use metrics::{LATENCY_BOUNDS_US, Metrics};
+pub(crate) use queue::{Queue, Work};
+pub(crate) use tails::TailBlock;
+pub(crate) use view::View;

@@ -1,0 +1,130 @@
+//! What is committed, as every thread sees it: catalog, ends, groups and tables, kept in step by following
+//! the rows of each frame, when it is committed and when it is replayed alike.
+
+use std::sync::Arc;
+
+use dashmap::DashMap;
+
+use super::groups::Groups;
+use super::tails::Tails;
+use crate::block::BlockHeader;
+use crate::tables::{
+    EndRow, HandlerRow, NextId, Owner, ProgressRow, RowError, TableId, Tables, TopicRow, Tree, TreeError,
+    partition_of, topic_of,
+};
+use crate::topics::Catalog;
+use crate::{FrameNumber, HandlerId};
+
+pub(crate) struct View {
+    pub(crate) catalog: Catalog,
+    pub(crate) tails: Tails,
+    pub(crate) groups: Groups,
+    pub(crate) tables: Tables,
+    /// Handlers of whom a change was found broken, and the frame of it: they stop until they are reset.
+    pub(crate) broken: DashMap<HandlerId, FrameNumber>,
+}
+
+/// Why the tables' rows could not be taken into memory.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    #[error(transparent)]
+    Row(#[from] RowError),
+}
+
+impl View {
+    /// What the tables hold.
+    pub(crate) fn load(tree: Box<dyn Tree>) -> Result<Self, LoadError> {
+        let view = Self {
+            catalog: Catalog::default(),
+            tails: Tails::default(),
+            groups: Groups::default(),
+            tables: Tables::new(tree),
+            broken: DashMap::new(),
+        };
+        // What names an id comes after the table that says whether it lives.
+        for table in [TableId::NextIds, TableId::Topics, TableId::Handlers, TableId::Ends, TableId::Progress]
+        {
+            let mut broken = Ok(());
+            view.tables.scan_tree(table, |owner, rest, value| {
+                if let (Ok(()), Err(error)) = (&broken, view.follow(owner, rest, Some(value))) {
+                    broken = Err(error);
+                }
+            })?;
+            broken?;
+        }
+        Ok(view)
+    }
+
+    /// Applies a section of deltas to the tables and follows its rows.
+    pub(crate) fn apply(&self, section: &[u8]) -> Result<(), Arc<str>> {
+        let mut followed = Ok(());
+        let applied = self.tables.apply(section, |owner, rest, value| {
+            if let (Ok(()), Err(error)) = (&followed, self.follow(owner, rest, value)) {
+                followed = Err(error);
+            }
+        });
+        applied.map_err(|error| error.to_string())?;
+        followed.map_err(|error| error.to_string().into())
+    }
+
+    /// Takes note of blocks that a replayed frame holds.
+    pub(crate) fn recover(&self, headers: &[BlockHeader]) {
+        for header in headers {
+            if self.catalog.partitions(header.target.topic).is_some() {
+                let end = header.first.plus(header.count.into());
+                let row = EndRow { end, append_time_ms: header.append_time };
+                self.tails.recover(header.target, row, true);
+            }
+        }
+    }
+
+    /// Follows one row. Rows of ids that do not live are left to be cleared away.
+    fn follow(&self, owner: Owner, rest: &[u8], value: Option<&[u8]>) -> Result<(), RowError> {
+        let broken = RowError { table: owner.table };
+        match owner.table {
+            TableId::Topics => {
+                let id = topic_of(rest).ok_or(broken)?;
+                let row = value.map(|row| TopicRow::decode(row).ok_or(broken)).transpose()?;
+                if row.is_none() {
+                    self.tails.remove(id);
+                    self.groups.remove_topic(id);
+                }
+                self.catalog.set_topic(id, row);
+            }
+            TableId::Handlers => {
+                let id = topic_of(rest).map(|id| HandlerId(id.0)).ok_or(broken)?;
+                let row = value.map(|row| HandlerRow::decode(row).ok_or(broken)).transpose()?;
+                if row.is_none() {
+                    self.groups.remove_handler(id);
+                    self.broken.remove(&id);
+                }
+                self.catalog.set_handler(id, row);
+            }
+            TableId::NextIds => {
+                let kind = [NextId::Topic, NextId::Handler].into_iter().find(|&kind| rest == [kind as u8]);
+                let next = value.and_then(NextId::decode).ok_or(broken)?;
+                self.catalog.set_next_id(kind.ok_or(broken)?, next);
+            }
+            TableId::Ends => {
+                let source = partition_of(rest).ok_or(broken)?;
+                let row = value.and_then(EndRow::decode).ok_or(broken)?;
+                if self.catalog.partitions(source.topic).is_some() {
+                    self.tails.recover(source, row, false);
+                }
+            }
+            TableId::Progress => {
+                let topic = topic_of(rest).ok_or(broken)?;
+                let row = value.map(|row| ProgressRow::decode(row).ok_or(broken)).transpose()?;
+                let lives = self.catalog.handler_lives(owner.driver.handler)
+                    && self.catalog.partitions(topic).is_some();
+                if lives {
+                    self.groups.set(owner.driver, topic, row.map(|row| row.0));
+                }
+            }
+            TableId::Meta | TableId::Once | TableId::State => {}
+        }
+        Ok(())
+    }
+}

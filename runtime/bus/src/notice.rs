@@ -1,0 +1,79 @@
+//! What the store has to say to its operator between calls: a short list, for the bus writes no log.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use thiserror::Error;
+
+use crate::HandlerId;
+use crate::limits::NOTICES_MAX;
+
+/// Something an operator should know.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Notice {
+    /// The wall clock jumped ahead and is not followed.
+    #[error(
+        "the wall clock leapt to {wall_ms} ms, {expected_ms} ms was expected: append times do not follow it"
+    )]
+    ClockLeapt {
+        /// What the wall clock said.
+        wall_ms: i64,
+        /// What the monotonic clock let expect.
+        expected_ms: i64,
+    },
+    /// Retention passed a group, as `hold = "none"` allows.
+    #[error("retention removed {events} events that handler {handler} had not read")]
+    Lost {
+        /// The group's handler.
+        handler: HandlerId,
+        /// Events lost.
+        events: u64,
+    },
+    /// Work in the background failed; it is tried again.
+    #[error("{work} failed: {what}")]
+    Failed {
+        /// What was tried.
+        work: &'static str,
+        /// The error.
+        what: Arc<str>,
+    },
+    /// A write or a sync failed: the store takes nothing more until it is opened again.
+    #[error("the store stopped after a failed write: {0}")]
+    Poisoned(Arc<str>),
+}
+
+/// Notices that nobody has taken yet; when there are too many the oldest go.
+#[derive(Debug, Default)]
+pub(crate) struct Notices(Mutex<VecDeque<Notice>>);
+
+impl Notices {
+    pub(crate) fn push(&self, notice: Notice) {
+        let mut notices = self.0.lock();
+        if notices.len() == NOTICES_MAX {
+            notices.pop_front();
+        }
+        notices.push_back(notice);
+    }
+
+    pub(crate) fn take(&self) -> Vec<Notice> {
+        self.0.lock().drain(..).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn when_full_the_oldest_notice_goes() {
+        let notices = Notices::default();
+        for events in 0..=NOTICES_MAX as u64 {
+            notices.push(Notice::Lost { handler: HandlerId(1), events });
+        }
+        let taken = notices.take();
+        assert_eq!(taken.len(), NOTICES_MAX);
+        assert_eq!(taken[0], Notice::Lost { handler: HandlerId(1), events: 1 });
+        assert!(notices.take().is_empty());
+    }
+}

@@ -1,0 +1,62 @@
+//! The store: journal, committer and tables put together as one [`Log`](crate::Log), with what a server asks
+//! beyond it. Cheap to clone; the files below stand in the order of its life.
+
+mod background;
+mod groups;
+mod log;
+mod open;
+mod options;
+mod publish;
+mod read;
+mod retention;
+mod topics;
+
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::commit::{Committer, Meter, Queue, View};
+use crate::disk::Lock;
+use crate::journal::{JournalReader, Recovery};
+use crate::log::Watcher;
+use crate::notice::Notices;
+
+pub use crate::commit::{LATENCY_BOUNDS_US, Metrics};
+pub use background::CloseError;
+pub use groups::{Group, GroupPartition};
+pub use open::{OpenError, Parts};
+pub use options::{Background, Control, Hold, Retention, StoreOptions, Sync};
+pub use publish::{Publish, PublishError};
+pub use topics::TopicDetails;
+
+/// The embedded log. Clones share it; when the last one goes, the background threads end, and what was
+/// committed is kept. [`Store::close`] ends it cleanly.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    committer: Arc<Mutex<Committer>>,
+    threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
+    recovery: Recovery,
+    /// Keyless publishes take the partitions in turn.
+    next_partition: std::sync::atomic::AtomicU32,
+    _lock: Option<Lock>,
+}
+
+/// What all threads of the store use.
+pub(crate) struct Shared {
+    pub(crate) options: StoreOptions,
+    pub(crate) view: View,
+    pub(crate) queue: Queue,
+    pub(crate) reader: JournalReader,
+    pub(crate) read_cache: read::ReadCache,
+    pub(crate) watchers: RwLock<Vec<Arc<dyn Watcher>>>,
+    pub(crate) notices: Notices,
+    pub(crate) meter: Meter,
+    pub(crate) pace: background::Pace,
+    /// What append times are taken from.
+    pub(crate) clock: crate::clock::AppendClock,
+}

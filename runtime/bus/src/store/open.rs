@@ -1,0 +1,127 @@
+//! Opening: the lock, the tables as they were flushed, and the frames since then played into them.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use thiserror::Error;
+
+use super::background::{self, Pace};
+use super::{Inner, Shared, Store, StoreOptions};
+use crate::clock::{AppendClock, Clock, SystemClock};
+use crate::commit::{Committer, Meter, Queue, View};
+use crate::disk::{Disk, Lock, LockError, RealDisk};
+use crate::journal::{self, Journal, Section};
+use crate::limits::LOCK_WAIT_MS;
+use crate::notice::Notices;
+use crate::tables::{LsmTables, Tree, TreeError};
+use crate::{FrameNumber, HandlerId};
+
+/// Why a store could not be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The data directory cannot be made or used.
+    #[error("opening the data directory {} failed: {source}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// Another process has it, or it cannot be locked.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The tables cannot be opened.
+    #[error(transparent)]
+    Tables(#[from] TreeError),
+    /// A row of the tables is broken, or was written by a newer version.
+    #[error("opening the tables failed: {0}")]
+    Row(Arc<str>),
+    /// The journal cannot be opened.
+    #[error(transparent)]
+    Journal(#[from] journal::OpenError),
+    /// A thread could not be started.
+    #[error("starting a thread failed: {0}")]
+    Thread(io::Error),
+}
+
+/// What a store stands on.
+pub struct Parts {
+    /// Where the journal is; locked by the caller.
+    pub disk: Arc<dyn Disk>,
+    /// The tables' tree.
+    pub tree: Box<dyn Tree>,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Store {
+    /// Opens the store in a data directory, or creates it there. Waits for the disk, and up to 5 s for
+    /// another process to let the directory go.
+    pub fn open(options: StoreOptions) -> Result<Self, OpenError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| OpenError::Directory { path, source }
+        };
+        std::fs::create_dir_all(&options.dir).map_err(failed(&options.dir))?;
+        let lock = Lock::acquire(&options.dir, Duration::from_millis(LOCK_WAIT_MS))?;
+        let journal_dir = options.dir.join("journal");
+        let disk = RealDisk::open(&journal_dir).map_err(failed(&journal_dir))?;
+        let tree = LsmTables::open(&options.dir.join("tables"))?;
+        let clock = Arc::new(SystemClock::default());
+        Self::open_locked(Parts { disk: Arc::new(disk), tree: Box::new(tree), clock }, options, Some(lock))
+    }
+
+    /// Opens a store on parts of the caller's choice; `options.dir` is not used.
+    pub fn open_on(parts: Parts, options: StoreOptions) -> Result<Self, OpenError> {
+        Self::open_locked(parts, options, None)
+    }
+
+    fn open_locked(parts: Parts, options: StoreOptions, lock: Option<Lock>) -> Result<Self, OpenError> {
+        let view = View::load(parts.tree).map_err(|error| OpenError::Row(error.to_string().into()))?;
+        let persisted = FrameNumber(view.tables.persisted());
+        let (journal, recovery) =
+            Journal::open(parts.disk, options.journal, persisted, &mut |frame, section| {
+                replay(&view, frame, section)
+            })?;
+        view.tables.set_applied(recovery.last.0);
+        let newest_ms = view.tails.newest_ms().unwrap_or(0);
+        let clock = AppendClock::new(parts.clock, newest_ms);
+        let shared = Arc::new(Shared {
+            options,
+            view,
+            queue: Queue::default(),
+            reader: journal.reader(),
+            read_cache: super::read::ReadCache::default(),
+            watchers: RwLock::default(),
+            notices: Notices::default(),
+            meter: Meter::default(),
+            pace: Pace::default(),
+            clock,
+        });
+        let committer = Arc::new(Mutex::new(Committer::new(Arc::clone(&shared), journal)));
+        let threads = background::start(&shared, &committer).map_err(OpenError::Thread)?;
+        let threads = Mutex::new(threads);
+        let next_partition = AtomicU32::new(0);
+        Ok(Self {
+            inner: Arc::new(Inner { shared, committer, threads, recovery, next_partition, _lock: lock }),
+        })
+    }
+}
+
+/// Plays a section of a frame into memory, as it was when the frame was committed.
+fn replay(view: &View, frame: FrameNumber, section: &Section<'_>) -> Result<(), Arc<str>> {
+    // Deltas of one frame are applied under the number of the frame before it, until the next one comes.
+    match section {
+        Section::Blocks(headers) => view.recover(headers),
+        Section::Delta(delta) => view.apply(delta.bytes)?,
+        Section::BrokenDelta { owner: 0 } => return Err("a change of the store's metadata is broken".into()),
+        Section::BrokenDelta { owner } => {
+            view.broken.insert(HandlerId(*owner), frame);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! Reading: from the recent blocks in memory, else from the journal, never past the high watermark. Nothing
+//! broken is skipped or served.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use parking_lot::Mutex;
+
+use super::Shared;
+use crate::commit::TailBlock;
+use crate::journal::{BlockError, FindError, ReadHint, Seek};
+use crate::limits::READ_CACHE_BYTES_MAX;
+use crate::log::{PartitionRange, ReadEnd, ReadError, ReadLimit};
+use crate::{Batch, Columns, Offset, TopicPartition};
+
+/// Blocks that were read from the disk lately, and where each partition's last search ended.
+#[derive(Default)]
+pub(crate) struct ReadCache {
+    blocks: Mutex<Blocks>,
+    hints: DashMap<TopicPartition, ReadHint>,
+}
+
+#[derive(Default)]
+struct Blocks {
+    recent: VecDeque<(TopicPartition, TailBlock)>,
+    bytes: usize,
+}
+
+impl ReadCache {
+    fn get(&self, source: TopicPartition, from: Offset) -> Option<TailBlock> {
+        let blocks = self.blocks.lock();
+        let holds = |block: &TailBlock| block.first <= from && from < block.end();
+        let found = blocks.recent.iter().rev().find(|(of, block)| *of == source && holds(block));
+        found.map(|(_, block)| block.clone())
+    }
+
+    fn put(&self, source: TopicPartition, block: TailBlock) {
+        let mut blocks = self.blocks.lock();
+        blocks.bytes += block.columns.byte_len();
+        blocks.recent.push_back((source, block));
+        while blocks.bytes > READ_CACHE_BYTES_MAX && blocks.recent.len() > 1 {
+            let Some((_, oldest)) = blocks.recent.pop_front() else { break };
+            blocks.bytes -= oldest.columns.byte_len();
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn read(
+        &self,
+        source: TopicPartition,
+        from: Offset,
+        limit: ReadLimit,
+        batch: &mut Batch,
+    ) -> Result<ReadEnd, ReadError> {
+        self.check_partition(source)?;
+        let mut next = from;
+        let mut recent = Vec::new();
+        loop {
+            recent.clear();
+            let room = limit.bytes.saturating_sub(batch.columns.byte_len());
+            let end = self.view.tails.recent(source, next, room.max(1), &mut recent);
+            if next >= end || is_full(batch, limit) {
+                return Ok(ReadEnd { next, end });
+            }
+            if recent.is_empty() {
+                recent.push(self.stored(source, next, end)?);
+            }
+            for block in &recent {
+                match append(batch, block, next, limit) {
+                    Some(after) if after == block.end() => next = after,
+                    Some(after) => return Ok(ReadEnd { next: after, end }),
+                    None => return Ok(ReadEnd { next, end }),
+                }
+            }
+        }
+    }
+
+    /// The block that holds `from`, which is below the high watermark `end`, from the disk.
+    fn stored(&self, source: TopicPartition, from: Offset, end: Offset) -> Result<TailBlock, ReadError> {
+        if let Some(block) = self.read_cache.get(source, from) {
+            return Ok(block);
+        }
+        let mut hint = self.read_cache.hints.get(&source).map(|hint| *hint).unwrap_or_default();
+        let found = self.reader.find(source, Seek::Offset(from), &mut hint);
+        self.read_cache.hints.insert(source, hint);
+        let found = found.map_err(|error| failed_to_find(source, from, &error))?;
+        // Offsets have no gaps here: what is missing before the first block kept was released.
+        let start = found.as_ref().map_or(end, |place| place.first);
+        let Some(place) = found.filter(|place| place.first <= from) else {
+            return Err(ReadError::Gone { source_partition: source, asked: from, start });
+        };
+        let block = self.reader.read(&place).map_err(|error| failed_to_read(source, place.first, &error))?;
+        self.meter.disk_reads.add(1);
+        let (first, append_time) = (block.header.first, block.header.append_time);
+        let block = TailBlock { first, append_time, columns: block.columns };
+        self.read_cache.put(source, block.clone());
+        Ok(block)
+    }
+
+    pub(super) fn range(&self, source: TopicPartition) -> Result<PartitionRange, ReadError> {
+        self.check_partition(source)?;
+        let end = self.view.tails.end(source);
+        let oldest = self
+            .reader
+            .find(source, Seek::Offset(Offset(0)), &mut ReadHint::default())
+            .map_err(|error| failed_to_find(source, Offset(0), &error))?;
+        let start = oldest.map_or(end, |place| place.first).min(end);
+        Ok(PartitionRange { start, end })
+    }
+
+    pub(super) fn position_at(&self, source: TopicPartition, time_ms: i64) -> Result<Offset, ReadError> {
+        self.check_partition(source)?;
+        let end = self.view.tails.end(source);
+        let found = self
+            .reader
+            .find(source, Seek::Time(time_ms), &mut ReadHint::default())
+            .map_err(|error| failed_to_find(source, Offset(0), &error))?;
+        Ok(found.map_or(end, |place| place.first).min(end))
+    }
+
+    fn check_partition(&self, source: TopicPartition) -> Result<(), ReadError> {
+        match self.view.catalog.partitions(source.topic) {
+            Some(partitions) if source.partition.0 < partitions => Ok(()),
+            _ => Err(ReadError::Unknown(source)),
+        }
+    }
+}
+
+fn is_full(batch: &Batch, limit: ReadLimit) -> bool {
+    let columns = &batch.columns;
+    !batch.is_empty() && (batch.len() >= limit.events || columns.byte_len() >= limit.bytes)
+}
+
+/// Appends the events of `block` from `from` on, as far as the limit allows; returns the position after the
+/// last one, or `None` if the batch cannot take any.
+fn append(batch: &mut Batch, block: &TailBlock, from: Offset, limit: ReadLimit) -> Option<Offset> {
+    let skipped = usize::try_from(from.0 - block.first.0).ok()?;
+    let (events, data) = cut(&block.columns, skipped, batch, limit);
+    if events.is_empty() {
+        return None;
+    }
+    let count = events.len() as u64;
+    batch.extend_from(&block.columns, events, data, (from, block.append_time)).then(|| from.plus(count))
+}
+
+/// Which events, and which bytes of data, fit into what is left of the limit; at least one event if the batch
+/// is empty.
+fn cut(columns: &Columns, start: usize, batch: &Batch, limit: ReadLimit) -> (Range<usize>, Range<usize>) {
+    let mut room = limit.bytes.saturating_sub(batch.columns.byte_len());
+    let events_max = limit.events.saturating_sub(batch.len());
+    if start == 0 && columns.byte_len() <= room && columns.len() <= events_max {
+        return (0..columns.len(), 0..columns.data.len());
+    }
+    let data_start: usize = (0..start).map(|index| columns.data_len(index)).sum();
+    let (mut end, mut data_end) = (start, data_start);
+    while end < columns.len() {
+        let bytes = columns.data_len(end);
+        let fits = end - start < events_max && bytes + Columns::BYTES_PER_EVENT <= room;
+        let is_first = batch.is_empty() && end == start;
+        if !(fits || is_first) {
+            break;
+        }
+        room = room.saturating_sub(bytes + Columns::BYTES_PER_EVENT);
+        end += 1;
+        data_end += bytes;
+    }
+    (start..end, data_start..data_end)
+}
+
+fn failed_to_find(source: TopicPartition, from: Offset, error: &FindError) -> ReadError {
+    let what: Arc<str> = error.to_string().into();
+    match error {
+        FindError::Broken { .. } => ReadError::Broken { source_partition: source, offset: from, what },
+        FindError::Io { .. } => ReadError::Disk { source_partition: source, what },
+    }
+}
+
+fn failed_to_read(source: TopicPartition, first: Offset, error: &BlockError) -> ReadError {
+    let what: Arc<str> = error.to_string().into();
+    match error {
+        BlockError::Broken { .. } => ReadError::Broken { source_partition: source, offset: first, what },
+        BlockError::Io { .. } => ReadError::Disk { source_partition: source, what },
+    }
+}

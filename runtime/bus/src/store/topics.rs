@@ -1,0 +1,84 @@
+//! Topics and the store's own report, as a server shows them.
+
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+
+use super::{Background, Metrics, Store};
+use crate::Partition;
+use crate::commit::{AdminDone, AdminOp};
+use crate::journal::Recovery;
+use crate::log::{Abort, AdminError, Log, PartitionRange, ReadError, Topic};
+use crate::notice::Notice;
+
+/// A topic and what can be read of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicDetails {
+    /// The topic.
+    pub topic: Topic,
+    /// When it was created, in milliseconds since the Unix epoch.
+    pub created_ms: i64,
+    /// The readable range of each partition.
+    pub ranges: Vec<PartitionRange>,
+}
+
+impl Store {
+    /// Deletes a topic: its events cannot be read any more, and its name is free. Waits for the disk.
+    pub fn delete_topic(&self, name: &str) -> Result<(), AdminError> {
+        self.change(AdminOp::DeleteTopic { name: name.to_owned() }).map(|_| ())
+    }
+
+    /// A topic and what can be read of it; `None` if no topic of that name lives.
+    pub fn topic_details(&self, name: &str) -> Result<Option<TopicDetails>, ReadError> {
+        let Some(topic) = self.topic(name) else { return Ok(None) };
+        let Some(created_ms) = self.inner.shared.view.catalog.created_ms(topic.id) else { return Ok(None) };
+        let ranges = (0..topic.partitions).map(|partition| self.range(topic.partition(Partition(partition))));
+        let ranges = ranges.collect::<Result<_, _>>()?;
+        Ok(Some(TopicDetails { topic, created_ms, ranges }))
+    }
+
+    /// What opening found and did.
+    pub fn recovery(&self) -> &Recovery {
+        &self.inner.recovery
+    }
+
+    /// What the operator should know and was not told yet; each notice is given once.
+    pub fn notices(&self) -> Vec<Notice> {
+        self.inner.shared.notices.take()
+    }
+
+    /// A snapshot of the counters.
+    pub fn metrics(&self) -> Metrics {
+        let shared = &self.inner.shared;
+        let (queued, queued_bytes) = shared.queue.backlog();
+        Metrics {
+            applied_frame: shared.view.tables.applied(),
+            persisted_frame: shared.view.tables.persisted(),
+            overlay_bytes: shared.view.tables.overlay_bytes() as u64,
+            tail_bytes: shared.view.tails.cached_bytes() as u64,
+            journal_bytes: self.inner.committer.lock().journal_bytes(),
+            queued: queued as u64,
+            queued_bytes: queued_bytes as u64,
+            ..shared.meter.snapshot()
+        }
+    }
+
+    /// Hands a change to the committer and waits for it.
+    pub(super) fn change(&self, op: AdminOp) -> Result<AdminDone, AdminError> {
+        let (reply, result) = sync_channel(1);
+        let closed = || AdminError::Aborted(Abort::Closing);
+        if !self.inner.shared.queue.submit_admin(op, reply) {
+            return Err(closed());
+        }
+        if self.inner.shared.options.background == Background::Manual {
+            self.run();
+        }
+        result.recv().map_err(|_| closed())?
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<Arc<str>> = self.topics().into_iter().map(|topic| topic.name).collect();
+        f.debug_struct("Store").field("topics", &names).finish_non_exhaustive()
+    }
+}

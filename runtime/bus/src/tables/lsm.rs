@@ -1,0 +1,149 @@
+//! The tree on disk: one `lsm-tree` 3 tree without a write-ahead log, for the journal is one. The only file
+//! that names the engine.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lsm_tree::compaction::Leveled;
+use lsm_tree::compaction::filter::{CompactionFilter, Context, Factory, ItemAccessor, Verdict};
+use lsm_tree::{AbstractTree, AnyTree, Config, Guard, SeqNo, SequenceNumberCounter};
+use parking_lot::{Mutex, RwLock};
+
+use super::Living;
+use super::key::{Owner, TableId};
+use super::tree::{Entry, Tree, TreeError};
+use crate::log::Row;
+
+/// The engine numbers its writes itself: everything is read at the newest.
+const NEWEST: SeqNo = SeqNo::MAX;
+
+/// The tables of a store on disk.
+pub struct LsmTables {
+    tree: AnyTree,
+    sequence: SequenceNumberCounter,
+    path: Box<Path>,
+    persisted: AtomicU64,
+    living: Arc<RwLock<Arc<Living>>>,
+    /// Held over a compaction, so that there is one at a time.
+    compacting: Mutex<()>,
+}
+
+impl LsmTables {
+    /// Opens the tree in the directory `path`, or creates it.
+    pub fn open(path: &Path) -> Result<Self, TreeError> {
+        let living = Arc::new(RwLock::new(Arc::new(Living::default())));
+        let sequence = SequenceNumberCounter::default();
+        let tree = Config::new(path, sequence.clone(), SequenceNumberCounter::default())
+            .with_compaction_filter_factory(Some(Arc::new(Filters { living: Arc::clone(&living) })))
+            .open()
+            .map_err(|error| failed("open", &error))?;
+        // The counter is ours to keep: a table that is ingested must be newer than all before it.
+        sequence.fetch_max(tree.get_highest_seqno().map_or(0, |highest| highest + 1));
+        let frame = tree.get(persisted_key(), NEWEST).map_err(|error| failed("open", &error))?;
+        let persisted = match frame.as_deref().map(<[u8; 8]>::try_from) {
+            None => 0,
+            Some(Ok(bytes)) => u64::from_le_bytes(bytes),
+            Some(Err(_)) => return Err(TreeError { attempt: "open", what: "broken frame number".into() }),
+        };
+        let persisted = AtomicU64::new(persisted);
+        Ok(Self { tree, sequence, path: path.into(), persisted, living, compacting: Mutex::new(()) })
+    }
+}
+
+impl Tree for LsmTables {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, TreeError> {
+        let value = self.tree.get(key, NEWEST).map_err(|error| failed("get a row", &error))?;
+        Ok(value.map(|value| value.to_vec()))
+    }
+
+    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, TreeError> {
+        use std::ops::Bound::{Excluded, Included, Unbounded};
+        let start = after.map_or(Included(prefix), |after| Excluded(after.max(prefix)));
+        let mut rows = Vec::new();
+        for guard in self.tree.range::<&[u8], _>((start, Unbounded), NEWEST, None) {
+            let (key, value) = guard.into_inner().map_err(|error| failed("scan", &error))?;
+            if rows.len() == limit || !key.starts_with(prefix) {
+                break;
+            }
+            rows.push((key.to_vec(), value.to_vec()));
+        }
+        Ok(rows)
+    }
+
+    fn persist(&self, frame: u64, entries: &mut dyn Iterator<Item = Entry>) -> Result<(), TreeError> {
+        self.ingest(frame, entries).map_err(|error| failed("flush", &error))?;
+        self.persisted.store(frame, Ordering::Release);
+        Ok(())
+    }
+
+    fn persisted(&self) -> u64 {
+        self.persisted.load(Ordering::Acquire)
+    }
+
+    fn retain(&self, living: Living) {
+        *self.living.write() = Arc::new(living);
+    }
+
+    fn compact(&self) -> Result<(), TreeError> {
+        let _one_at_a_time = self.compacting.lock();
+        self.tree
+            .compact(Arc::new(Leveled::default()), self.sequence.get())
+            .map_err(|error| failed("compact", &error))
+    }
+}
+
+impl LsmTables {
+    /// A flush: sorted rows go to new tables without a memtable, registered in one step. The frame number's
+    /// key is lower than any other.
+    fn ingest(&self, frame: u64, entries: &mut dyn Iterator<Item = Entry>) -> lsm_tree::Result<()> {
+        let mut ingestion = self.tree.ingestion()?;
+        ingestion.write(persisted_key(), frame.to_le_bytes())?;
+        for (key, value) in entries {
+            match value {
+                Some(value) => ingestion.write(key, value)?,
+                None => ingestion.write_tombstone(key)?,
+            }
+        }
+        ingestion.finish()?;
+        // An ingestion keeps the versions before it; nobody reads them, and each is a file. A reader under
+        // way holds its own.
+        self.tree.get_version_history_lock().maintenance(&self.path, NEWEST)
+    }
+}
+
+fn persisted_key() -> Vec<u8> {
+    Owner::store(TableId::Meta).key(b"")
+}
+
+fn failed(attempt: &'static str, error: &lsm_tree::Error) -> TreeError {
+    TreeError { attempt, what: error.to_string().into() }
+}
+
+/// Makes the filter of each compaction.
+struct Filters {
+    living: Arc<RwLock<Arc<Living>>>,
+}
+
+// The lock is only held to clone or to replace the pointer in it; no panic leaves it half done.
+impl std::panic::RefUnwindSafe for Filters {}
+
+impl Factory for Filters {
+    fn name(&self) -> &'static str {
+        "living"
+    }
+
+    fn make_filter(&self, _: &Context) -> Box<dyn CompactionFilter> {
+        Box::new(Filter(Arc::clone(&self.living.read())))
+    }
+}
+
+struct Filter(Arc<Living>);
+
+impl CompactionFilter for Filter {
+    /// Dead rows go without a tombstone: all older versions of the row are dead, too, and never read.
+    fn filter_item(&mut self, item: ItemAccessor<'_>, _: &Context) -> lsm_tree::Result<Verdict> {
+        let value = item.value()?;
+        Ok(if self.0.is_dead(item.key(), Some(&value)) { Verdict::Destroy } else { Verdict::Keep })
+    }
+}

@@ -1,0 +1,28 @@
+//! What is derived from the journal: handler state, progress, metadata, as rows of a few tables.
+//!
+//! A commit brings *deltas* (physical puts and deletes, so that replaying them changes nothing). They are
+//! applied to the *overlay* in memory; a checkpoint hands it to the *tree* on disk. Two frame numbers are
+//! never confused: *applied* (in memory) and *persisted* (in the tree and synced).
+
+mod bytes;
+#[cfg(test)]
+mod check;
+mod delta;
+mod key;
+mod layers;
+mod living;
+mod lsm;
+mod model;
+mod overlay;
+mod rows;
+mod tree;
+
+pub(crate) use delta::Deltas;
+pub(crate) use key::{NO_DRIVER, Owner, TableId, partition_of, partition_rest, topic_of, topic_rest};
+pub(crate) use layers::{Checkpoint, Tables};
+pub use living::Living;
+pub(crate) use living::is_expired;
+pub use lsm::LsmTables;
+pub use model::ModelTables;
+pub(crate) use rows::{EndRow, HandlerRow, NextId, OnceRow, ProgressRow, RowError, TopicRow};
+pub use tree::{Entry, Tree, TreeError};

@@ -1,0 +1,197 @@
+//! The values of the store's own rows, each a version byte and its fields, little-endian. State values are
+//! the guest's and have no row here. Knows no key.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::bytes::Reader;
+use crate::transaction::{Progress, Run};
+use crate::{Offset, Partition};
+
+const VERSION: u8 = 1;
+
+/// A row that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a row of table {table:?} is broken or of a newer version")]
+pub(crate) struct RowError {
+    pub(crate) table: super::TableId,
+}
+
+/// A topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TopicRow {
+    pub(crate) name: Arc<str>,
+    pub(crate) partitions: u32,
+    pub(crate) created_ms: i64,
+}
+
+impl TopicRow {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut row = vec![VERSION];
+        row.extend_from_slice(&self.partitions.to_le_bytes());
+        row.extend_from_slice(&self.created_ms.to_le_bytes());
+        row.extend_from_slice(self.name.as_bytes());
+        row
+    }
+
+    pub(crate) fn decode(row: &[u8]) -> Option<Self> {
+        let mut reader = versioned(row)?;
+        let (partitions, created_ms) = (reader.u32()?, reader.i64()?);
+        Some(Self { name: reader.text()?.into(), partitions, created_ms })
+    }
+}
+
+/// A handler: its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HandlerRow {
+    pub(crate) name: Arc<str>,
+}
+
+impl HandlerRow {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        [&[VERSION], self.name.as_bytes()].concat()
+    }
+
+    pub(crate) fn decode(row: &[u8]) -> Option<Self> {
+        Some(Self { name: versioned(row)?.text()?.into() })
+    }
+}
+
+/// Ids are counted per kind; the row's own part of the key is this byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum NextId {
+    Topic = 1,
+    Handler = 2,
+}
+
+impl NextId {
+    pub(crate) fn encode(next: u64) -> Vec<u8> {
+        [&[VERSION][..], &next.to_le_bytes()].concat()
+    }
+
+    pub(crate) fn decode(row: &[u8]) -> Option<u64> {
+        versioned(row)?.u64()
+    }
+}
+
+/// Progress of a driver on a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProgressRow(pub(crate) Progress);
+
+impl ProgressRow {
+    pub(crate) fn encode(self) -> [u8; 21] {
+        let Progress { next, attempts, not_before } = self.0;
+        let mut row = [VERSION; 21];
+        row[1..9].copy_from_slice(&next.0.to_le_bytes());
+        row[9..13].copy_from_slice(&attempts.to_le_bytes());
+        row[13..].copy_from_slice(&not_before.to_le_bytes());
+        row
+    }
+
+    pub(crate) fn decode(row: &[u8]) -> Option<Self> {
+        let mut reader = versioned(row)?;
+        let (next, attempts, not_before) = (Offset(reader.u64()?), reader.u32()?, reader.i64()?);
+        reader.is_empty().then_some(Self(Progress { next, attempts, not_before }))
+    }
+}
+
+/// The end of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EndRow {
+    pub(crate) end: Offset,
+    pub(crate) append_time_ms: i64,
+}
+
+impl EndRow {
+    pub(crate) fn encode(self) -> [u8; 17] {
+        let mut row = [VERSION; 17];
+        row[1..9].copy_from_slice(&self.end.0.to_le_bytes());
+        row[9..].copy_from_slice(&self.append_time_ms.to_le_bytes());
+        row
+    }
+
+    pub(crate) fn decode(row: &[u8]) -> Option<Self> {
+        let mut reader = versioned(row)?;
+        let (end, append_time_ms) = (Offset(reader.u64()?), reader.i64()?);
+        reader.is_empty().then_some(Self { end, append_time_ms })
+    }
+}
+
+/// A publish that may be sent again: when it was, the hash of its body, and where its events went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OnceRow {
+    pub(crate) time_ms: i64,
+    pub(crate) body: [u8; 32],
+    pub(crate) runs: Vec<Run>,
+}
+
+impl OnceRow {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut row = vec![VERSION];
+        row.extend_from_slice(&self.time_ms.to_le_bytes());
+        row.extend_from_slice(&self.body);
+        for run in &self.runs {
+            row.extend_from_slice(&run.partition.0.to_le_bytes());
+            row.extend_from_slice(&run.offset.0.to_le_bytes());
+            row.extend_from_slice(&run.count.to_le_bytes());
+        }
+        row
+    }
+
+    pub(crate) fn decode(row: &[u8]) -> Option<Self> {
+        let mut reader = versioned(row)?;
+        let (time_ms, body) = (reader.i64()?, reader.array()?);
+        let mut runs = Vec::new();
+        while !reader.is_empty() {
+            let (partition, offset) = (Partition(reader.u32()?), Offset(reader.u64()?));
+            runs.push(Run { partition, offset, count: reader.u32()? });
+        }
+        Some(Self { time_ms, body, runs })
+    }
+}
+
+fn versioned(row: &[u8]) -> Option<Reader<'_>> {
+    let mut reader = Reader(row);
+    (reader.u8()? == VERSION).then_some(reader)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn rows_come_back_as_they_were(
+            name in "[a-z._-]{1,20}",
+            numbers in any::<(u32, u64, i64, [u8; 32])>(),
+            runs in proptest::collection::vec(any::<(u32, u64, u32)>(), 0..4),
+        ) {
+            let (small, big, time, body) = numbers;
+            let topic = TopicRow { name: name.as_str().into(), partitions: small, created_ms: time };
+            prop_assert_eq!(TopicRow::decode(&topic.encode()), Some(topic));
+            let handler = HandlerRow { name: name.as_str().into() };
+            prop_assert_eq!(HandlerRow::decode(&handler.encode()), Some(handler));
+            prop_assert_eq!(NextId::decode(&NextId::encode(big)), Some(big));
+            let progress =
+                ProgressRow(Progress { next: Offset(big), attempts: small, not_before: time });
+            prop_assert_eq!(ProgressRow::decode(&progress.encode()), Some(progress));
+            let end = EndRow { end: Offset(big), append_time_ms: time };
+            prop_assert_eq!(EndRow::decode(&end.encode()), Some(end));
+            let runs = runs.into_iter().map(|(partition, offset, count)| Run {
+                partition: Partition(partition), offset: Offset(offset), count,
+            }).collect();
+            let once = OnceRow { time_ms: time, body, runs };
+            prop_assert_eq!(OnceRow::decode(&once.encode()), Some(once));
+        }
+
+        #[test]
+        fn decoding_never_panics(row in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let _ = (TopicRow::decode(&row), HandlerRow::decode(&row), NextId::decode(&row));
+            let _ = (ProgressRow::decode(&row), EndRow::decode(&row), OnceRow::decode(&row));
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! What a topic is called, and what lives: metadata as it is committed.
+
+mod catalog;
+mod name;
+
+pub(crate) use catalog::Catalog;
+pub(crate) use name::check_name;
