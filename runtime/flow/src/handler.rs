@@ -43,18 +43,16 @@ pub struct Call<'a> {
     pub pace: Arc<dyn Pace>,
 }
 
+/// A key with its value.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
 /// The state that a call sees.
 pub trait StateReader: Send + Sync {
     /// The values of `keys`, in their order; `None` where there is none.
     fn get_many(&self, keys: &mut dyn Iterator<Item = &[u8]>) -> Result<Vec<Option<Vec<u8>>>, String>;
 
     /// Entries in key order that begin with `prefix` and lie after `after`, at most `limit`.
-    fn scan(
-        &self,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String>;
+    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>, String>;
 }
 
 /// How the pool keeps a long call from holding up the others.

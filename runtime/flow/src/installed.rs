@@ -1,0 +1,178 @@
+//! A handler in place: its settings and version in charge, its counters, its drivers. What many threads share of
+//! it; decides nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::{Condvar, Mutex, RwLock};
+use tidemill_bus::{HandlerId, TopicId};
+
+use crate::config::HandlerConfig;
+use crate::driver::Gate;
+use crate::handler::Handler;
+use crate::pool::Cell;
+use crate::scheduler::Slot;
+use crate::tally::Tally;
+
+/// One handler, from its installation to its removal.
+pub(crate) struct Installed {
+    /// Its id.
+    pub(crate) id: HandlerId,
+    /// Its name.
+    pub(crate) name: Arc<str>,
+    /// Its place in the scheduler.
+    pub(crate) slot: Slot,
+    /// What it has done.
+    pub(crate) tally: Tally,
+    /// Topics created for its globs.
+    pub(crate) topics_created: AtomicUsize,
+    settings: RwLock<Arc<Settings>>,
+    generation: AtomicU64,
+    gate: AtomicU8,
+    /// Its drivers, by partition.
+    pub(crate) cells: RwLock<Vec<Arc<Cell>>>,
+    /// Why an input that came back is not read.
+    pub(crate) trouble: Mutex<Option<String>>,
+    waiters: AtomicUsize,
+    waiting: Mutex<()>,
+    settled: Condvar,
+}
+
+/// A version of a handler with its settings.
+pub(crate) struct Settings {
+    /// Counts versions, from 1.
+    pub(crate) generation: u64,
+    /// How it is run.
+    pub(crate) config: HandlerConfig,
+    /// Its code.
+    pub(crate) handler: Arc<dyn Handler>,
+    /// The inputs as they were at its installation: only there does a new group start as configured; a topic
+    /// that comes later is read from its beginning.
+    pub(crate) first_inputs: Vec<TopicId>,
+}
+
+const OPEN: u8 = 0;
+const PAUSED: u8 = 1;
+const CLOSED: u8 = 2;
+const GONE: u8 = 3;
+
+impl Installed {
+    /// A handler that takes events at once.
+    pub(crate) fn new(id: HandlerId, slot: Slot, settings: Settings) -> Self {
+        Self {
+            id,
+            name: settings.config.name.as_str().into(),
+            slot,
+            tally: Tally::default(),
+            topics_created: AtomicUsize::new(0),
+            generation: AtomicU64::new(settings.generation),
+            settings: RwLock::new(Arc::new(settings)),
+            gate: AtomicU8::new(OPEN),
+            cells: RwLock::default(),
+            trouble: Mutex::new(None),
+            waiters: AtomicUsize::new(0),
+            waiting: Mutex::new(()),
+            settled: Condvar::new(),
+        }
+    }
+
+    /// The version in charge.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read())
+    }
+
+    /// The number of the version in charge.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Puts another version in charge: calls under way end on theirs, the next begin on this.
+    pub(crate) fn replace(&self, config: HandlerConfig, handler: Arc<dyn Handler>) {
+        let mut settings = self.settings.write();
+        let generation = settings.generation + 1;
+        let first_inputs = settings.first_inputs.clone();
+        *settings = Arc::new(Settings { generation, config, handler, first_inputs });
+        self.generation.store(generation, Ordering::Release);
+    }
+
+    /// Whether its drivers may begin something new.
+    pub(crate) fn gate(&self) -> Gate {
+        if self.gate.load(Ordering::SeqCst) == OPEN { Gate::Open } else { Gate::Closed }
+    }
+
+    /// Whether an operator paused it.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.gate.load(Ordering::SeqCst) == PAUSED
+    }
+
+    /// Lets its drivers begin nothing new.
+    pub(crate) fn pause(&self) {
+        self.swap_gate(OPEN, PAUSED);
+    }
+
+    /// Lets its drivers go on.
+    pub(crate) fn resume(&self) {
+        self.swap_gate(PAUSED, OPEN);
+    }
+
+    /// It is on its way out.
+    pub(crate) fn close(&self) {
+        self.gate.store(CLOSED, Ordering::SeqCst);
+    }
+
+    /// It is out: its drivers get no further turn.
+    pub(crate) fn leave(&self) {
+        self.gate.store(GONE, Ordering::SeqCst);
+    }
+
+    /// Whether it is out.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gate.load(Ordering::SeqCst) == GONE
+    }
+
+    /// A closed gate stays closed.
+    fn swap_gate(&self, from: u8, to: u8) {
+        // Another state than `from` is the one that was asked for, or final.
+        let _ = self.gate.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst);
+    }
+
+    /// Whether it names `topic` as an input.
+    pub(crate) fn reads(&self, topic: &str) -> bool {
+        self.settings.read().config.inputs.iter().any(|input| input == topic)
+    }
+
+    /// Why the log takes nothing more of one of its drivers, if so.
+    pub(crate) fn failed(&self) -> Option<String> {
+        self.cells.read().iter().find_map(|cell| cell.view().lock().failed.clone())
+    }
+
+    /// Waits until `done` holds for every driver; asked again whenever one comes to rest.
+    pub(crate) fn wait_for(&self, done: impl Fn(&Cell) -> bool) {
+        self.waiters.fetch_add(1, Ordering::SeqCst);
+        let mut waiting = self.waiting.lock();
+        while !self.cells.read().iter().all(|cell| done(cell)) {
+            self.settled.wait(&mut waiting);
+        }
+        self.waiters.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// A driver has come to rest.
+    pub(crate) fn changed(&self) {
+        if self.waiters.load(Ordering::SeqCst) > 0 {
+            drop(self.waiting.lock());
+            self.settled.notify_all();
+        }
+    }
+}
+
+impl Settings {
+    /// Whether an event may be emitted to `topic`.
+    pub(crate) fn declares(&self, topic: &str) -> bool {
+        self.config.outputs.iter().any(|pattern| crate::graph::matches(pattern, topic))
+    }
+
+    /// Where events go whose topic is not named.
+    pub(crate) fn first_output(&self) -> Option<&str> {
+        self.config.outputs.first().map(String::as_str).filter(|name| !name.contains('*'))
+    }
+}

@@ -1,0 +1,192 @@
+//! What a driver lives in: who may touch it when, its mail, and what others may see of it.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use tidemill_bus::log::{Answered, Outcome, Topic};
+use tidemill_bus::transaction::Progress;
+use tidemill_bus::{DriverKey, TopicId};
+
+use super::Core;
+use super::mail::{Command, Launched, Mailbox};
+use super::turn::Work;
+use crate::installed::Installed;
+use crate::scheduler::{Slot, Timer};
+
+/// Nothing to do.
+const RESTING: u8 = 0;
+/// In the run queue, or waiting for bytes.
+const QUEUED: u8 = 1;
+/// A worker has it.
+const RUNNING: u8 = 2;
+/// A worker has it, and it was woken meanwhile.
+const WOKEN: u8 = 3;
+
+/// A driver and its surroundings. Always behind an `Arc`: it is the receiver of its transactions' answers.
+pub(crate) struct Cell {
+    me: Weak<Cell>,
+    key: DriverKey,
+    core: Arc<Core>,
+    installed: Arc<Installed>,
+    run: AtomicU8,
+    moved: AtomicBool,
+    mailbox: Mutex<Mailbox>,
+    work: Mutex<Work>,
+    view: Mutex<View>,
+    timer: Mutex<Option<Timer>>,
+}
+
+/// What others may see of a driver, as it was after its last turn.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct View {
+    /// Its inputs.
+    pub(crate) inputs: Vec<InputView>,
+    /// Bytes of its instance.
+    pub(crate) memory_bytes: usize,
+    /// Instances that it has: one or none.
+    pub(crate) instances: usize,
+    /// Why the log takes nothing more, if so.
+    pub(crate) failed: Option<String>,
+    /// Whether nothing is in flight.
+    pub(crate) drained: bool,
+}
+
+/// What others may see of a driver's input.
+#[derive(Clone, Debug)]
+pub(crate) struct InputView {
+    pub(crate) topic: TopicId,
+    pub(crate) committed: Progress,
+    pub(crate) lost: u64,
+    pub(crate) stopped: Option<String>,
+}
+
+impl Cell {
+    /// A driver of `installed` that reads its partition of `topics`.
+    pub(crate) fn new(
+        core: &Arc<Core>,
+        installed: &Arc<Installed>,
+        key: DriverKey,
+        topics: impl IntoIterator<Item = Topic>,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
+            key,
+            core: Arc::clone(core),
+            installed: Arc::clone(installed),
+            run: AtomicU8::new(RESTING),
+            moved: AtomicBool::new(true),
+            mailbox: Mutex::default(),
+            work: Mutex::new(Work::new(core, installed, key, topics)),
+            view: Mutex::new(View { drained: true, ..View::default() }),
+            timer: Mutex::new(None),
+        })
+    }
+
+    pub(crate) fn key(&self) -> DriverKey {
+        self.key
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    pub(crate) fn installed(&self) -> &Arc<Installed> {
+        &self.installed
+    }
+
+    pub(crate) fn slot(&self) -> Slot {
+        self.installed.slot
+    }
+
+    pub(super) fn work(&self) -> &Mutex<Work> {
+        &self.work
+    }
+
+    pub(super) fn mailbox(&self) -> &Mutex<Mailbox> {
+        &self.mailbox
+    }
+
+    pub(crate) fn view(&self) -> &Mutex<View> {
+        &self.view
+    }
+
+    /// Makes sure that it gets a turn after this moment. True: the caller must put it in the queue.
+    pub(crate) fn wake(&self) -> bool {
+        let woken = |run| match run {
+            RESTING => Some(QUEUED),
+            RUNNING => Some(WOKEN),
+            _ => None,
+        };
+        self.run.fetch_update(Ordering::SeqCst, Ordering::SeqCst, woken) == Ok(RESTING)
+    }
+
+    /// More can be read; otherwise as [`Cell::wake`].
+    pub(crate) fn wake_moved(&self) -> bool {
+        self.moved.store(true, Ordering::SeqCst);
+        self.wake()
+    }
+
+    /// Whether more could be read since it was asked last.
+    pub(super) fn take_moved(&self) -> bool {
+        self.moved.swap(false, Ordering::SeqCst)
+    }
+
+    /// A worker begins its turn.
+    pub(super) fn begin(&self) {
+        let before = self.run.swap(RUNNING, Ordering::SeqCst);
+        assert_eq!(before, QUEUED, "{} has one turn at a time", self.key);
+    }
+
+    /// Its turn is over and it goes back into the queue.
+    pub(super) fn requeue(&self) {
+        self.run.store(QUEUED, Ordering::SeqCst);
+    }
+
+    /// Its turn is over and it has nothing to do. False: it was woken meanwhile, and goes into the queue.
+    pub(super) fn rest(&self) -> bool {
+        let rested = |run| Some(if run == RUNNING { RESTING } else { QUEUED });
+        self.run.fetch_update(Ordering::SeqCst, Ordering::SeqCst, rested) == Ok(RUNNING)
+    }
+
+    /// Whether it rests with nothing in flight.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let drained = self.view.lock().drained;
+        drained && self.run.load(Ordering::SeqCst) == RESTING
+    }
+
+    pub(super) fn set_timer(&self, set: impl FnOnce(Option<Timer>) -> Timer) {
+        let mut timer = self.timer.lock();
+        *timer = Some(set(timer.take()));
+    }
+
+    /// Hands a command in and sees that it is read.
+    pub(crate) fn command(self: &Arc<Self>, command: Command) {
+        self.mailbox.lock().commands.push(command);
+        self.rouse();
+    }
+
+    /// Wakes it and puts it in the queue.
+    pub(crate) fn rouse(self: &Arc<Self>) {
+        if self.wake() {
+            self.core.enqueue([Arc::clone(self)]);
+        }
+    }
+}
+
+impl Answered for Cell {
+    fn answered(&self, token: u64, outcome: Outcome) {
+        let launched: Launched = {
+            let mut mailbox = self.mailbox.lock();
+            mailbox.answers.push((token, outcome));
+            mailbox.launched.pop_front().expect("an answer belongs to a transaction")
+        };
+        assert_eq!(launched.token, token, "answers of {} come in the order of its calls", self.key);
+        let now = self.core.clock.now();
+        self.installed.tally.answered(now.saturating_sub(launched.at));
+        if let Some(me) = self.me.upgrade() {
+            me.rouse();
+        }
+        self.core.landed(launched.bytes);
+    }
+}

@@ -1,0 +1,14 @@
+//! Where drivers meet threads: the run queue and its permits, the cell that a driver lives in, one turn of a
+//! driver, and the workers that take turns. The only place of the flow that locks, reads, calls and commits.
+
+mod budget;
+mod cell;
+mod core;
+mod mail;
+mod turn;
+mod worker;
+
+pub(crate) use cell::Cell;
+pub(crate) use core::{Core, Monotonic};
+pub(crate) use mail::{Command, Latch};
+pub(crate) use worker::spawn;

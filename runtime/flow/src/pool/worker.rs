@@ -1,0 +1,95 @@
+//! The threads: each takes a driver and a permit, gives it a turn, and puts it back. Knows no event.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use tidemill_bus::{Batch, Partition, TopicId, TopicPartition};
+
+use super::Core;
+use super::core::Permit;
+use super::turn::turn;
+use crate::handler::Pace;
+use crate::outcome::{Scatter, Target};
+use crate::scheduler::Slot;
+
+/// What a worker keeps between turns, so that a batch costs no memory of its own.
+pub(crate) struct Worker {
+    /// The batch in hand.
+    pub(super) batch: Batch,
+    /// The tables by which events are scattered.
+    pub(super) scatter: Scatter,
+    /// Where the topics of the output in hand lead.
+    pub(super) targets: Vec<Target>,
+    /// The pace of the call in hand.
+    pub(super) pace: Arc<WorkerPace>,
+}
+
+impl Worker {
+    /// A worker of `core`.
+    pub(crate) fn new(core: &Arc<Core>) -> Self {
+        let nowhere = TopicPartition { topic: TopicId(0), partition: Partition(0) };
+        Self {
+            batch: Batch::new(nowhere),
+            scatter: Scatter::default(),
+            targets: Vec::new(),
+            pace: Arc::new(WorkerPace {
+                core: Arc::clone(core),
+                slot: AtomicUsize::new(0),
+                slow: AtomicBool::new(false),
+            }),
+        }
+    }
+}
+
+/// Starts `count` workers.
+///
+/// # Panics
+///
+/// When the system has no thread left.
+pub(crate) fn spawn(core: &Arc<Core>, count: usize) -> Vec<JoinHandle<()>> {
+    let start = |number| {
+        let core = Arc::clone(core);
+        std::thread::Builder::new()
+            .name(format!("tidemill-worker-{number}"))
+            .spawn(move || work(&core))
+            .expect("the system has a thread for each worker")
+    };
+    (0..count).map(start).collect()
+}
+
+fn work(core: &Arc<Core>) {
+    let mut worker = Worker::new(core);
+    while let Some(job) = core.next() {
+        worker.pace.begin(job.cell.slot());
+        let rest = turn(&job.cell, &mut worker);
+        let permit = worker.pace.permit();
+        core.finish(job, rest, Some(permit));
+    }
+}
+
+/// The pace of a worker's calls.
+pub(super) struct WorkerPace {
+    core: Arc<Core>,
+    slot: AtomicUsize,
+    slow: AtomicBool,
+}
+
+impl WorkerPace {
+    fn begin(&self, slot: Slot) {
+        self.slot.store(slot.0, Ordering::Relaxed);
+        self.slow.store(false, Ordering::Relaxed);
+    }
+
+    fn permit(&self) -> Permit {
+        if self.slow.load(Ordering::Relaxed) { Permit::Slow } else { Permit::Quick }
+    }
+}
+
+impl Pace for WorkerPace {
+    fn slow(&self) {
+        if !self.slow.swap(true, Ordering::Relaxed) {
+            self.core.slow(Slot(self.slot.load(Ordering::Relaxed)));
+        }
+    }
+}
