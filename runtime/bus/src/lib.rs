@@ -7,6 +7,7 @@
 #[cfg(target_endian = "big")]
 compile_error!("columns lie on disk as they lie in memory, little-endian; a big-endian port must swap them");
 
+mod bytes;
 mod ids;
 
 pub mod block;

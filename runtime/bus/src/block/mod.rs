@@ -6,4 +6,4 @@ mod stored;
 
 pub use batch::Batch;
 pub use columns::{Columns, ColumnsError, Event, Events, body_crc, header};
-pub use stored::{Block, BlockHeader, CauseHeader};
+pub use stored::{Block, BlockHeader, Body, BrokenBlock, CauseHeader, HEADER_BYTES, body_slices};

@@ -23,8 +23,8 @@ pub trait Disk: Send + Sync + 'static {
     /// Opens a file for reading and writing.
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
 
-    /// The names of all files, in no order.
-    fn list(&self) -> io::Result<Vec<String>>;
+    /// The names of all files with their bytes, in no order.
+    fn list(&self) -> io::Result<Vec<(String, u64)>>;
 
     /// Gives a file another name, atomically; whatever had that name is gone.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;

@@ -50,14 +50,15 @@ impl Disk for RealDisk {
         Ok(Arc::new(RealFile(file)))
     }
 
-    fn list(&self) -> io::Result<Vec<String>> {
+    fn list(&self) -> io::Result<Vec<(String, u64)>> {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(&self.path)? {
             let entry = entry?;
-            if entry.file_type()?.is_file()
+            let metadata = entry.metadata()?;
+            if metadata.is_file()
                 && let Ok(name) = entry.file_name().into_string()
             {
-                names.push(name);
+                names.push((name, metadata.len()));
             }
         }
         Ok(names)
@@ -184,7 +185,7 @@ mod tests {
         disk.rename("one", "two").unwrap();
         disk.remove("three").unwrap();
         disk.sync_directory().unwrap();
-        assert_eq!(disk.list().unwrap(), ["two"]);
+        assert_eq!(disk.list().unwrap(), [("two".to_owned(), 1)]);
         assert_eq!(disk.open("two").unwrap().byte_len().unwrap(), 1);
         assert!(disk.free_bytes().unwrap() > 0);
     }

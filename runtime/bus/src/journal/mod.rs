@@ -9,9 +9,20 @@ mod error;
 mod frame;
 mod options;
 mod place;
+
+mod assemble;
+mod cache;
+mod housekeeping;
+mod index;
+mod random;
 mod reader;
 mod recovery;
+mod sealed;
+mod segment;
 mod writer;
+
+#[doc(hidden)]
+pub mod format;
 
 pub use error::{AppendError, BlockError, FindError, OpenError, Place, ReleaseError, SyncError};
 pub use frame::{Delta, FrameParts, PlacedBlock, Section};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Place;
+use super::segment::Segment;
 use crate::disk::DiskFile;
 use crate::{FrameNumber, Offset, TopicPartition};
 
@@ -17,7 +18,6 @@ pub enum Seek {
 
 /// Where a block lies. Keeps its segment from being recycled as long as it lives: hold it only while reading.
 #[derive(Clone)]
-#[expect(dead_code, reason = "the reader that uses the place lands next")]
 pub struct BlockPlace {
     /// Whose block.
     pub source: TopicPartition,
@@ -31,13 +31,17 @@ pub struct BlockPlace {
     pub(super) has_cause: bool,
     pub(super) place: Place,
     pub(super) file: Arc<dyn DiskFile>,
+    /// The pin.
+    pub(super) _segment: Arc<Segment>,
 }
 
 /// Where a reader left off, so that the next block is found without a search. Pins nothing; a hint that is
 /// no longer true costs one search.
 #[derive(Clone, Copy, Debug, Default)]
-#[expect(dead_code, reason = "the reader that uses the hint lands next")]
 pub struct ReadHint {
+    pub(super) source: Option<TopicPartition>,
+    /// All blocks of the partition before the segment lie before this.
+    pub(super) seek: Option<Seek>,
     pub(super) segment: u64,
     pub(super) entry: u32,
 }

@@ -1,14 +1,25 @@
 //! Finding and reading blocks, on any thread.
 
-use super::{BlockError, BlockPlace, FindError, ReadHint, Seek};
-use crate::TopicPartition;
-use crate::block::Block;
+use std::io::{ErrorKind, IoSliceMut};
+use std::sync::Arc;
+
+use super::segment::{Lookup, Shared};
+use super::{BlockError, BlockPlace, FindError, Place, ReadHint, Seek};
+use crate::block::{Block, BlockHeader, Body, BrokenBlock, HEADER_BYTES};
+use crate::limits::BLOCK_BYTES_MAX;
+use crate::{Columns, TopicPartition};
 
 /// Finds and reads blocks. Cheap to clone; clones share the cache of indexes.
 #[derive(Clone)]
-pub struct JournalReader {}
+pub struct JournalReader {
+    shared: Arc<Shared>,
+}
 
 impl JournalReader {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
     /// The first block of `source` that `seek` asks for, or `None` if there is none (yet). Sees frames that
     /// are not synced: the caller bounds what it asks for by its high watermark.
     ///
@@ -20,13 +31,149 @@ impl JournalReader {
         seek: Seek,
         hint: &mut ReadHint,
     ) -> Result<Option<BlockPlace>, FindError> {
-        let _ = (source, seek, hint);
-        unimplemented!("lands next")
+        let Some((oldest, newest)) = self.shared.ends() else { return Ok(None) };
+        let found = match hint.start(source, seek) {
+            Some(from) => self.walk(source, seek, from.max(oldest)..newest + 1, hint.entry)?,
+            None => self.search(source, seek, oldest..newest + 1)?,
+        };
+        let (segment, entry) =
+            found.as_ref().map_or((newest, 0), |(place, entry)| (place.place.segment, *entry));
+        hint.set(source, seek, segment, entry);
+        Ok(found.map(|(place, _)| place))
     }
 
     /// Reads the block, with every checksum verified and its columns checked.
     pub fn read(&self, place: &BlockPlace) -> Result<Block, BlockError> {
-        let _ = place;
-        unimplemented!("lands next")
+        let broken = |what: BrokenBlock| BlockError::Broken {
+            source_partition: place.source,
+            place: place.place,
+            what: what.to_string().into(),
+        };
+        let (data_bytes, causes) = place.sizes().ok_or_else(|| broken(BrokenBlock::Other))?;
+        let mut header = [0; HEADER_BYTES];
+        let mut body = Body::new(place.count, data_bytes, causes);
+        let [times, key_lens, header_lens, value_lens, data, causes] = body.slices();
+        let mut parts =
+            [IoSliceMut::new(&mut header), times, key_lens, header_lens, value_lens, data, causes];
+        match place.file.read_at(&mut parts, place.place.byte) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(broken(BrokenBlock::Short)),
+            Err(error) => {
+                let what = error.to_string().into();
+                return Err(BlockError::Io { source_partition: place.source, place: place.place, what });
+            }
+        }
+        let header = BlockHeader::decode(&header).map_err(broken)?;
+        if !place.is_of(&header) {
+            return Err(broken(BrokenBlock::Other));
+        }
+        body.into_block(header).map_err(broken)
+    }
+
+    /// Looks in segment after segment: right if all before the first lie before what is asked for.
+    fn walk(
+        &self,
+        source: TopicPartition,
+        seek: Seek,
+        numbers: std::ops::Range<u64>,
+        near: u32,
+    ) -> Result<Option<(BlockPlace, u32)>, FindError> {
+        let mut near = near as usize;
+        for number in numbers {
+            if let Some(segment) = self.shared.segment(number)
+                && let Lookup::Found { index, entry, file } =
+                    self.shared.look(&segment, source, seek, near)?
+            {
+                let place = Place { segment: number, byte: entry.byte.into() };
+                let block = BlockPlace {
+                    source,
+                    first: entry.first,
+                    count: entry.count,
+                    append_time: entry.append_time,
+                    byte_len: entry.byte_len,
+                    has_cause: entry.has_cause,
+                    place,
+                    file,
+                    _segment: segment,
+                };
+                return Ok(Some((block, u32::try_from(index).unwrap_or(u32::MAX))));
+            }
+            near = 0;
+        }
+        Ok(None)
+    }
+
+    /// Halves the segments until the first one that holds what is asked for is known. A segment without a
+    /// block of the partition tells nothing, so its neighbour is asked.
+    fn search(
+        &self,
+        source: TopicPartition,
+        seek: Seek,
+        numbers: std::ops::Range<u64>,
+    ) -> Result<Option<(BlockPlace, u32)>, FindError> {
+        let (mut low, mut high) = (numbers.start, numbers.end);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.first_that_knows(source, seek, middle..high)? {
+                Some((number, false)) => low = number + 1,
+                Some((_, true)) | None => high = middle,
+            }
+        }
+        self.walk(source, seek, low..numbers.end, 0)
+    }
+
+    /// The first segment with a block of the partition, and whether it holds what is asked for.
+    fn first_that_knows(
+        &self,
+        source: TopicPartition,
+        seek: Seek,
+        numbers: std::ops::Range<u64>,
+    ) -> Result<Option<(u64, bool)>, FindError> {
+        for number in numbers {
+            let Some(segment) = self.shared.segment(number) else { continue };
+            match self.shared.look(&segment, source, seek, 0)? {
+                Lookup::Absent => {}
+                Lookup::Before => return Ok(Some((number, false))),
+                Lookup::Found { .. } => return Ok(Some((number, true))),
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl ReadHint {
+    /// The segment to look in first, if everything before it is known to lie before what is asked for.
+    fn start(&self, source: TopicPartition, seek: Seek) -> Option<u64> {
+        let behind = match (seek, self.seek?) {
+            (Seek::Offset(offset), Seek::Offset(before)) => offset >= before,
+            (Seek::Time(time), Seek::Time(before)) => time >= before,
+            _ => false,
+        };
+        (behind && self.source == Some(source)).then_some(self.segment)
+    }
+
+    fn set(&mut self, source: TopicPartition, seek: Seek, segment: u64, entry: u32) {
+        *self = Self { source: Some(source), seek: Some(seek), segment, entry };
+    }
+}
+
+impl BlockPlace {
+    /// Bytes of data and number of causes, if the index's sizes are possible.
+    fn sizes(&self) -> Option<(u32, u32)> {
+        let causes = if self.has_cause { self.count } else { 0 };
+        let per_event = Columns::BYTES_PER_EVENT as u64 + if self.has_cause { 4 } else { 0 };
+        let columns = HEADER_BYTES as u64 + u64::from(self.count) * per_event;
+        let data = u64::from(self.byte_len).checked_sub(columns)?;
+        let possible = u64::from(self.byte_len) <= BLOCK_BYTES_MAX;
+        possible.then(|| u32::try_from(data).ok()).flatten().map(|data| (data, causes))
+    }
+
+    fn is_of(&self, header: &BlockHeader) -> bool {
+        header.target == self.source
+            && header.first == self.first
+            && header.count == self.count
+            && header.append_time == self.append_time
+            && header.cause.is_some() == self.has_cause
+            && header.byte_len() == u64::from(self.byte_len)
     }
 }

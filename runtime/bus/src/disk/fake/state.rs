@@ -22,6 +22,7 @@ pub(super) struct State {
     pub(super) calls: u64,
     pub(super) crash_at: Option<u64>,
     pub(super) crashed: bool,
+    pub(super) unnumbered: bool,
     pub(super) faults: BTreeMap<u64, Fault>,
     inodes: BTreeMap<u64, Inode>,
     directory: Directory,
@@ -52,6 +53,7 @@ impl State {
             calls: 0,
             crash_at: None,
             crashed: false,
+            unnumbered: false,
             faults: BTreeMap::new(),
             inodes: BTreeMap::new(),
             directory: Directory::new(),
@@ -62,6 +64,9 @@ impl State {
 
     /// Counts a call, and fails it if it is to fail.
     pub(super) fn call(&mut self) -> io::Result<Call> {
+        if self.unnumbered && !self.crashed {
+            return Ok(Call { last: false });
+        }
         let number = self.calls;
         self.calls += 1;
         if self.crashed {

@@ -1,0 +1,115 @@
+//! The first page of a segment, written with the first frame in it: without it the segment is not in use.
+
+use super::VERSION;
+use crate::FrameNumber;
+use crate::bytes::Reader;
+
+const MAGIC: [u8; 8] = *b"TMSEGMT\0";
+const BYTES: usize = 64;
+const CRC_FROM: usize = 12;
+
+/// What a segment is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SegmentKind {
+    /// Frames as they were committed.
+    Journal,
+    /// Blocks of older segments, grouped by partition. Version 1 knows the kind and writes none.
+    Settled,
+}
+
+/// The contents of the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentHeader {
+    /// What the segment is used for.
+    pub kind: SegmentKind,
+    /// Its number, the same as in its name.
+    pub number: u64,
+    /// The store that it belongs to.
+    pub store: u128,
+    /// The number of the first frame in it.
+    pub first_frame: FrameNumber,
+    /// CRC of the header of the frame before that; 0 if there was none.
+    pub previous_crc: u32,
+}
+
+/// Bytes that are no such page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SegmentFault {
+    /// Not one, or damaged.
+    Broken,
+    /// Of a version that is not known.
+    Newer(u16),
+}
+
+impl SegmentHeader {
+    /// Appends the header, without the zeros up to the end of the page.
+    pub fn encode(&self, into: &mut Vec<u8>) {
+        let start = into.len();
+        let kind: u16 = match self.kind {
+            SegmentKind::Journal => 1,
+            SegmentKind::Settled => 2,
+        };
+        into.extend_from_slice(&MAGIC);
+        into.extend_from_slice(&[0; 4]);
+        into.extend_from_slice(&VERSION.to_le_bytes());
+        into.extend_from_slice(&kind.to_le_bytes());
+        into.extend_from_slice(&self.number.to_le_bytes());
+        into.extend_from_slice(&self.store.to_le_bytes());
+        into.extend_from_slice(&self.first_frame.0.to_le_bytes());
+        into.extend_from_slice(&self.previous_crc.to_le_bytes());
+        into.extend_from_slice(&[0; 12]);
+        let crc = crc32c::crc32c(&into[start + CRC_FROM..]);
+        into[start + 8..start + CRC_FROM].copy_from_slice(&crc.to_le_bytes());
+        debug_assert_eq!(into.len() - start, BYTES);
+    }
+
+    /// Reads the header from the front of `bytes`.
+    pub fn decode(bytes: &[u8]) -> Result<Self, SegmentFault> {
+        let bytes = bytes.get(..BYTES).ok_or(SegmentFault::Broken)?;
+        let mut reader = Reader::new(bytes);
+        let (magic, crc) = (reader.array(), reader.u32());
+        if magic != Some(MAGIC) || crc != Some(crc32c::crc32c(&bytes[CRC_FROM..])) {
+            return Err(SegmentFault::Broken);
+        }
+        match reader.u16() {
+            Some(VERSION) => Self::decode_fields(&mut reader).ok_or(SegmentFault::Broken),
+            version => Err(version.map_or(SegmentFault::Broken, SegmentFault::Newer)),
+        }
+    }
+
+    fn decode_fields(reader: &mut Reader<'_>) -> Option<Self> {
+        let kind = match reader.u16()? {
+            1 => SegmentKind::Journal,
+            2 => SegmentKind::Settled,
+            _ => return None,
+        };
+        Some(Self {
+            kind,
+            number: reader.u64()?,
+            store: reader.u128()?,
+            first_frame: reader.u64().filter(|&frame| frame > 0).map(FrameNumber)?,
+            previous_crc: reader.u32()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_comes_back_and_every_flipped_bit_is_found() {
+        for kind in [SegmentKind::Journal, SegmentKind::Settled] {
+            let header =
+                SegmentHeader { kind, number: 3, store: 4, first_frame: FrameNumber(5), previous_crc: 6 };
+            let mut bytes = Vec::new();
+            header.encode(&mut bytes);
+            assert_eq!(SegmentHeader::decode(&bytes), Ok(header));
+            for bit in 0..bytes.len() * 8 {
+                let mut bytes = bytes.clone();
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(SegmentHeader::decode(&bytes), Err(SegmentFault::Broken), "bit {bit}");
+            }
+        }
+    }
+}

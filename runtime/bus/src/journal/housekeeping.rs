@@ -1,0 +1,288 @@
+//! What happens to segment files beside the writing: zeros ahead of need, footers, and a second life.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::Housekeeping;
+use super::format::{Trailer, new_segment_name, segment_name};
+use super::sealed::Sealed;
+use super::segment::{Segment, Shared};
+use crate::crash;
+use crate::disk::DiskFile;
+use crate::limits::HOUSEKEEPING_JOBS_MAX;
+
+/// How often a released segment is looked at again while a reader is in it.
+const PINNED_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// A segment file that is ready to be written: complete, synced, and in its place.
+pub(super) struct Prepared {
+    pub(super) number: u64,
+    pub(super) byte_len: u64,
+    pub(super) file: Arc<dyn DiskFile>,
+}
+
+enum Job {
+    /// Make the file of segment `number`, with at least `byte_len` bytes.
+    Prepare { number: u64, byte_len: u64 },
+    /// Write the footer of a segment whose frames are synced.
+    Seal(Arc<Segment>),
+    /// Free the file of a segment that is no longer in use.
+    Retire(Arc<Segment>),
+}
+
+/// The next segment, on its way.
+#[derive(Default)]
+enum Next {
+    #[default]
+    None,
+    Asked,
+    Ready(Prepared),
+    Failed(io::Error),
+}
+
+/// Where the worker leaves what the writer waits for.
+#[derive(Default)]
+struct Desk {
+    state: Mutex<DeskState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct DeskState {
+    next: Next,
+    fault: Option<Arc<str>>,
+}
+
+/// The writer's side.
+pub(super) struct Housekeeper {
+    desk: Arc<Desk>,
+    means: Means,
+}
+
+enum Means {
+    Inline(Box<Worker>),
+    Thread { jobs: Option<SyncSender<Job>>, thread: Option<JoinHandle<()>> },
+}
+
+impl Housekeeper {
+    /// Starts it; `ready` is a segment that was found prepared.
+    pub(super) fn start(shared: Arc<Shared>, way: Housekeeping, ready: Option<Prepared>) -> io::Result<Self> {
+        let next = ready.map_or(Next::None, Next::Ready);
+        let desk =
+            Arc::new(Desk { state: Mutex::new(DeskState { next, fault: None }), changed: Condvar::new() });
+        let worker = Worker { shared, desk: Arc::clone(&desk), retired: VecDeque::new() };
+        let means = match way {
+            Housekeeping::Inline => Means::Inline(Box::new(worker)),
+            Housekeeping::Thread => {
+                let (jobs, received) = sync_channel(HOUSEKEEPING_JOBS_MAX);
+                let name = "journal-segments".to_owned();
+                let thread = std::thread::Builder::new().name(name).spawn(move || worker.run(&received))?;
+                Means::Thread { jobs: Some(jobs), thread: Some(thread) }
+            }
+        };
+        Ok(Self { desk, means })
+    }
+
+    /// Asks for segment `number` ahead of need, if there is someone to do it meanwhile.
+    pub(super) fn expect(&mut self, number: u64, byte_len: u64) {
+        if matches!(self.means, Means::Thread { .. }) && matches!(self.desk.state.lock().next, Next::None) {
+            self.ask(number, byte_len);
+        }
+    }
+
+    /// Waits for segment `number` with at least `needed` bytes; a new one gets `byte_len` or what is needed.
+    pub(super) fn take(&mut self, number: u64, needed: u64, byte_len: u64) -> io::Result<Prepared> {
+        if matches!(self.desk.state.lock().next, Next::Failed(_)) {
+            self.desk.state.lock().next = Next::None;
+        }
+        loop {
+            let mut state = self.desk.state.lock();
+            match std::mem::take(&mut state.next) {
+                Next::Ready(prepared) if prepared.number == number && prepared.byte_len >= needed => {
+                    return Ok(prepared);
+                }
+                Next::Failed(error) => return Err(error),
+                Next::Asked => {
+                    state.next = Next::Asked;
+                    self.desk.changed.wait(&mut state);
+                }
+                Next::None | Next::Ready(_) => {
+                    drop(state);
+                    self.ask(number, byte_len.max(needed));
+                }
+            }
+        }
+    }
+
+    /// Seals a segment whose frames are synced.
+    pub(super) fn seal(&mut self, segment: Arc<Segment>) {
+        self.send(Job::Seal(segment));
+    }
+
+    /// Frees the file of a segment that was taken out of use; segments come oldest first.
+    pub(super) fn retire(&mut self, segment: Arc<Segment>) {
+        self.send(Job::Retire(segment));
+    }
+
+    /// What went wrong with a footer or a released file; nothing more is freed after that.
+    pub(super) fn fault(&self) -> Option<Arc<str>> {
+        self.desk.state.lock().fault.clone()
+    }
+
+    fn ask(&mut self, number: u64, byte_len: u64) {
+        self.desk.state.lock().next = Next::Asked;
+        self.send(Job::Prepare { number, byte_len });
+    }
+
+    fn send(&mut self, job: Job) {
+        match &mut self.means {
+            Means::Inline(worker) => worker.work(job),
+            Means::Thread { jobs, .. } => {
+                let sent = jobs.as_ref().map(|jobs| jobs.send(job));
+                assert!(matches!(sent, Some(Ok(()))), "the housekeeper works as long as its journal lives");
+            }
+        }
+    }
+}
+
+impl Drop for Housekeeper {
+    fn drop(&mut self) {
+        if let Means::Thread { jobs, thread } = &mut self.means {
+            drop(jobs.take());
+            if let Some(thread) = thread.take() {
+                // A panic of the thread was reported by its own hook.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    desk: Arc<Desk>,
+    /// Segments out of use whose files are still there, oldest first. They go in this order, each synced
+    /// before the next, so that a crash never leaves a gap.
+    retired: VecDeque<Arc<Segment>>,
+}
+
+impl Worker {
+    fn run(mut self, jobs: &Receiver<Job>) {
+        loop {
+            let waiting = self.retired.len() > 1;
+            let job = if waiting {
+                jobs.recv_timeout(PINNED_AGAIN_AFTER)
+            } else {
+                jobs.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            };
+            match job {
+                Ok(job) => self.work(job),
+                Err(RecvTimeoutError::Timeout) => {
+                    let freed = self.free();
+                    self.note(freed);
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn work(&mut self, job: Job) {
+        match job {
+            Job::Prepare { number, byte_len } => {
+                let next = match self.prepare(number, byte_len) {
+                    Ok(prepared) => Next::Ready(prepared),
+                    Err(error) => Next::Failed(error),
+                };
+                self.desk.state.lock().next = next;
+                self.desk.changed.notify_all();
+            }
+            Job::Seal(segment) => {
+                let sealed = self.seal(&segment);
+                self.note(sealed);
+            }
+            Job::Retire(segment) => {
+                crash::point("at-segment-release");
+                self.retired.push_back(segment);
+                let freed = self.free();
+                self.note(freed);
+            }
+        }
+    }
+
+    fn note(&self, result: io::Result<()>) {
+        if let Err(error) = result {
+            self.desk.state.lock().fault.get_or_insert_with(|| error.to_string().into());
+        }
+    }
+
+    /// Puts a file in place: a released one, or zeros. It has its name only when it is complete and synced.
+    fn prepare(&mut self, number: u64, byte_len: u64) -> io::Result<Prepared> {
+        let disk = &self.shared.disk;
+        let name = segment_name(number);
+        let (file, byte_len) = if let Some(released) = self.reusable(byte_len) {
+            let file = disk.open(&segment_name(released.number))?;
+            disk.rename(&segment_name(released.number), &name)?;
+            self.retired.pop_front();
+            (file, released.byte_len)
+        } else {
+            let new_name = new_segment_name(number);
+            if let Err(error) = disk.remove(&new_name)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                return Err(error);
+            }
+            let file = disk.create(&new_name, byte_len)?;
+            file.sync_data()?;
+            disk.rename(&new_name, &name)?;
+            (file, byte_len)
+        };
+        self.shared.disk.sync_directory()?;
+        Ok(Prepared { number, byte_len, file })
+    }
+
+    /// The oldest released segment, if nobody reads it and its size is right (one made for an outsized
+    /// frame is not kept).
+    fn reusable(&self, byte_len: u64) -> Option<Arc<Segment>> {
+        let oldest = self.retired.front()?;
+        let fits = (byte_len..=byte_len.saturating_mul(2)).contains(&oldest.byte_len);
+        (fits && Arc::strong_count(oldest) == 1).then(|| Arc::clone(oldest))
+    }
+
+    fn seal(&self, segment: &Segment) -> io::Result<()> {
+        let sealed = {
+            let open = segment.open.read();
+            let Some(open) = &*open else { return Ok(()) };
+            let trailer = Trailer {
+                store: self.shared.store,
+                segment: segment.number,
+                last_frame: open.last.number,
+                last_crc: open.last.crc,
+                rows: 0,
+                blocks: 0,
+                rows_crc: 0,
+                newest: 0,
+            };
+            Sealed::write(Arc::clone(&open.file), segment.byte_len, trailer, &open.index)?
+        };
+        self.shared.keep(segment.number, Arc::new(sealed));
+        *segment.open.write() = None;
+        Ok(())
+    }
+
+    /// Removes released files that nobody reads, but for the last one, which the next segment can be.
+    fn free(&mut self) -> io::Result<()> {
+        while self.retired.len() > 1
+            && self.retired.front().is_some_and(|oldest| Arc::strong_count(oldest) == 1)
+        {
+            let Some(oldest) = self.retired.pop_front() else { break };
+            self.shared.disk.remove(&segment_name(oldest.number))?;
+            self.shared.disk.sync_directory()?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,278 @@
+//! What a journal does when nothing goes wrong, and what it says when something does.
+
+use std::sync::Arc;
+
+use tidemill_bus::disk::{Disk, RealDisk};
+use tidemill_bus::journal::{
+    AppendError, BlockError, Delta, FrameParts, Housekeeping, Journal, JournalOptions, OpenError, ReadHint,
+    Seek,
+};
+use tidemill_bus::testing::{FakeDisk, Fault};
+use tidemill_bus::{FrameNumber, Offset};
+
+use crate::history::options;
+use crate::model::{block, open, partition};
+
+fn fake() -> (FakeDisk, Arc<dyn Disk>) {
+    let fake = FakeDisk::new(1);
+    (fake.clone(), Arc::new(fake))
+}
+
+fn append(journal: &mut Journal, offset: u64, bytes: usize) -> Result<FrameNumber, AppendError> {
+    let value = vec![7; bytes];
+    let blocks = [block(partition(0), offset, 10 + offset.cast_signed(), &[&value], false)];
+    journal.append(FrameParts { blocks: &blocks, deltas: &[] })
+}
+
+#[test]
+fn a_new_store_is_empty_and_says_so() {
+    let (_, disk) = fake();
+    let (journal, recovery, replayed) = open(&disk, options(), 0).unwrap();
+    assert!(recovery.created && !recovery.clean && recovery.cut.is_none() && replayed.is_empty());
+    assert_eq!((journal.last(), journal.oldest(), journal.bytes()), (FrameNumber(0), FrameNumber(1), 0));
+}
+
+#[test]
+fn a_closed_store_opens_clean() {
+    let (_, disk) = fake();
+    let (mut journal, ..) = open(&disk, options(), 0).unwrap();
+    append(&mut journal, 0, 10).unwrap();
+    journal.close().unwrap();
+    let (_, recovery, replayed) = open(&disk, options(), 0).unwrap();
+    assert!(recovery.clean && !recovery.created && recovery.cut.is_none());
+    assert_eq!((recovery.last, replayed.len()), (FrameNumber(2), 1));
+}
+
+#[test]
+fn a_frame_larger_than_a_segment_gets_a_segment_of_its_own() {
+    let (_, disk) = fake();
+    let (mut journal, ..) = open(&disk, options(), 0).unwrap();
+    for offset in 0..4 {
+        append(&mut journal, offset, 100 << 10).unwrap();
+    }
+    let reader = journal.reader();
+    for offset in 0..4 {
+        let found = reader.find(partition(0), Seek::Offset(Offset(offset)), &mut ReadHint::default());
+        assert_eq!(reader.read(&found.unwrap().unwrap()).unwrap().columns.data.len(), 1 + (100 << 10));
+    }
+}
+
+#[test]
+fn thousands_of_blocks_in_a_frame_are_found() {
+    let (_, disk) = fake();
+    let (mut journal, ..) = open(&disk, options(), 0).unwrap();
+    let frame = |first| {
+        (0..3_000).map(move |number| block(partition(number), first, 5, &[b"value"], number % 2 == 0))
+    };
+    for first in 0..3 {
+        let blocks: Vec<_> = frame(first).collect();
+        journal.append(FrameParts { blocks: &blocks, deltas: &[] }).unwrap();
+    }
+    journal.close().unwrap();
+    let (journal, ..) = open(&disk, options(), 0).unwrap();
+    let reader = journal.reader();
+    for number in (0..3_000).step_by(7) {
+        for first in 0..3 {
+            let seek = Seek::Offset(Offset(first));
+            let place = reader.find(partition(number), seek, &mut ReadHint::default()).unwrap().unwrap();
+            assert_eq!(reader.read(&place).unwrap().header.first, Offset(first));
+        }
+    }
+}
+
+#[test]
+fn a_reader_keeps_its_segment_from_being_used_again() {
+    let (_, disk) = fake();
+    let (mut journal, ..) = open(&disk, options(), 0).unwrap();
+    for offset in 0..40 {
+        append(&mut journal, offset, 8 << 10).unwrap();
+    }
+    let last = journal.sync().unwrap();
+    let reader = journal.reader();
+    let pinned =
+        reader.find(partition(0), Seek::Offset(Offset(0)), &mut ReadHint::default()).unwrap().unwrap();
+    assert!(journal.release(last, &mut |_| true).unwrap() > 2);
+    for offset in 40..80 {
+        append(&mut journal, offset, 8 << 10).unwrap();
+    }
+    assert_eq!(reader.read(&pinned).unwrap().header.first, Offset(0));
+    let first =
+        reader.find(partition(0), Seek::Offset(Offset(0)), &mut ReadHint::default()).unwrap().unwrap();
+    assert!(first.first > Offset(0) && journal.oldest() > FrameNumber(1));
+}
+
+#[test]
+fn released_segments_are_used_again_or_removed() {
+    let (_, disk) = fake();
+    let (mut journal, ..) = open(&disk, options(), 0).unwrap();
+    for offset in 0..400 {
+        append(&mut journal, offset, 8 << 10).unwrap();
+        let last = journal.sync().unwrap();
+        journal.release(last, &mut |_| true).unwrap();
+    }
+    assert!(disk.list().unwrap().len() <= 5, "{:?}", disk.list().unwrap());
+    assert!(journal.bytes() <= 2 * options().segment_bytes);
+}
+
+#[test]
+fn nothing_is_released_that_is_not_persisted_or_not_agreed_to() {
+    let (_, disk) = fake();
+    let (mut journal, ..) = open(&disk, options(), 0).unwrap();
+    for offset in 0..40 {
+        append(&mut journal, offset, 8 << 10).unwrap();
+    }
+    let last = journal.sync().unwrap();
+    assert_eq!(journal.release(FrameNumber(1), &mut |_| true).unwrap(), 0);
+    assert_eq!(journal.release(last, &mut |_| false).unwrap(), 0);
+    let mut seen = Vec::new();
+    journal
+        .release(last, &mut |summary| {
+            seen.push((summary.partitions[0].first, summary.partitions[0].end, summary.newest));
+            true
+        })
+        .unwrap();
+    assert_eq!(seen[0].0, Offset(0));
+    assert!(seen.windows(2).all(|pair| pair[0].1 == pair[1].0));
+    assert!(seen.iter().all(|(_, end, newest)| *newest == Some(9 + end.0.cast_signed())));
+}
+
+#[test]
+fn tables_that_are_ahead_or_too_far_behind_are_refused() {
+    let (_, disk) = fake();
+    let (mut journal, ..) = open(&disk, options(), 0).unwrap();
+    for offset in 0..40 {
+        append(&mut journal, offset, 8 << 10).unwrap();
+    }
+    let last = journal.sync().unwrap();
+    journal.release(last, &mut |_| true).unwrap();
+    for offset in 40..80 {
+        append(&mut journal, offset, 8 << 10).unwrap();
+    }
+    journal.close().unwrap();
+    assert!(matches!(open(&disk, options(), 0), Err(OpenError::TablesBehind { .. })));
+    assert!(matches!(open(&disk, options(), 1_000), Err(OpenError::TablesAhead { .. })));
+    open(&disk, options(), last.0).unwrap();
+}
+
+#[test]
+fn a_failed_write_or_sync_poisons_the_journal() {
+    for failing in 0..2 {
+        let (fake, disk) = fake();
+        let (mut journal, ..) = open(&disk, options(), 0).unwrap();
+        append(&mut journal, 0, 10).unwrap();
+        journal.sync().unwrap();
+        fake.fail_at(fake.calls() + failing, Fault::Io);
+        let failed = append(&mut journal, 1, 10).map(|_| ()).is_err() || journal.sync().is_err();
+        assert!(failed);
+        assert!(matches!(append(&mut journal, 2, 10), Err(AppendError::Poisoned(_))));
+        assert!(journal.sync().is_err());
+        assert_eq!(journal.synced(), FrameNumber(1));
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_the_frame_and_can_be_tried_again() {
+    let (fake, disk) = fake();
+    let (mut journal, ..) = open(&disk, options(), 0).unwrap();
+    append(&mut journal, 0, 20 << 10).unwrap();
+    // The file that a failed attempt may have left is removed first: that call is not the one to fail.
+    fake.fail_at(fake.calls() + 1, Fault::Full);
+    assert!(matches!(append(&mut journal, 1, 20 << 10), Err(AppendError::Prepare(_))));
+    append(&mut journal, 1, 20 << 10).unwrap();
+    assert_eq!(journal.sync().unwrap(), FrameNumber(2));
+}
+
+#[test]
+fn a_newer_version_is_refused_by_name() {
+    let (fake, disk) = fake();
+    open(&disk, options(), 0).unwrap();
+    let mut bytes = fake.bytes("STORE").unwrap();
+    bytes[12] = 7;
+    let crc = crc32c::crc32c(&bytes[12..]);
+    bytes[8..12].copy_from_slice(&crc.to_le_bytes());
+    fake.put("STORE", &bytes);
+    let error = open(&disk, options(), 0).err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        "the store has format version 7, this binary reads up to 1: use a newer Tidemill"
+    );
+}
+
+#[test]
+fn a_broken_block_is_named_and_never_served() {
+    let (fake, disk) = fake();
+    let (mut journal, ..) = open(&disk, options(), 0).unwrap();
+    append(&mut journal, 0, 5_000).unwrap();
+    append(&mut journal, 1, 5_000).unwrap();
+    let reader = journal.reader();
+    let place =
+        reader.find(partition(0), Seek::Offset(Offset(1)), &mut ReadHint::default()).unwrap().unwrap();
+    let name = "00000000000000000001.segment";
+    let mut bytes = fake.bytes(name).unwrap();
+    bytes[4096 + 8192 + 3000] ^= 1;
+    let file = fake.open(name).unwrap();
+    file.write_at(&[std::io::IoSlice::new(&bytes)], 0).unwrap();
+    let error = reader.read(&place).unwrap_err();
+    assert!(matches!(error, BlockError::Broken { .. }));
+    assert!(error.to_string().contains("topic 9 partition 0 at segment 1 byte"), "{error}");
+}
+
+#[test]
+fn a_broken_delta_is_replayed_as_broken_with_its_owner() {
+    let (fake, disk) = fake();
+    let (mut journal, ..) = open(&disk, options(), 0).unwrap();
+    journal.append(FrameParts { blocks: &[], deltas: &[Delta { owner: 6, bytes: b"some bytes" }] }).unwrap();
+    journal.close().unwrap();
+    let name = "00000000000000000001.segment";
+    let mut bytes = fake.bytes(name).unwrap();
+    let at = bytes.windows(10).position(|window| window == b"some bytes").unwrap();
+    bytes[at] ^= 1;
+    fake.put(name, &bytes);
+    let (_, _, replayed) = open(&disk, options(), 0).unwrap();
+    assert_eq!(replayed[&1], ["6: broken"]);
+}
+
+#[test]
+fn a_missing_segment_is_named() {
+    let (_, disk) = fake();
+    let (mut journal, ..) = open(&disk, options(), 0).unwrap();
+    for offset in 0..40 {
+        append(&mut journal, offset, 8 << 10).unwrap();
+    }
+    journal.close().unwrap();
+    disk.remove("00000000000000000002.segment").unwrap();
+    assert_eq!(open(&disk, options(), 0).err().unwrap().to_string(), "segment 2 is missing");
+}
+
+#[test]
+fn the_real_disk_and_the_thread_do_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(directory.path()).unwrap());
+    let options = JournalOptions { housekeeping: Housekeeping::Thread, ..options() };
+    let (mut journal, ..) = open(&disk, options, 0).unwrap();
+    let reader = journal.reader();
+    let reading = std::thread::spawn(move || {
+        let (mut hint, mut next) = (ReadHint::default(), 0);
+        while next < 300 {
+            if let Some(place) = reader.find(partition(0), Seek::Offset(Offset(next)), &mut hint).unwrap() {
+                let block = reader.read(&place).unwrap();
+                assert_eq!(block.header.first, Offset(next));
+                next += 1;
+            }
+        }
+    });
+    for offset in 0..300 {
+        append(&mut journal, offset, 3 << 10).unwrap();
+        journal.sync().unwrap();
+    }
+    reading.join().unwrap();
+    let last = journal.sync().unwrap();
+    let bytes = journal.bytes();
+    assert!(journal.release(last, &mut |_| true).unwrap() > 0);
+    assert!(journal.bytes() < bytes);
+    journal.close().unwrap();
+    let (journal, recovery, _) = open(&disk, options, last.0).unwrap();
+    assert!(recovery.clean);
+    let place = journal.reader().find(partition(0), Seek::Offset(Offset(299)), &mut ReadHint::default());
+    assert_eq!(journal.reader().read(&place.unwrap().unwrap()).unwrap().header.first, Offset(299));
+}
