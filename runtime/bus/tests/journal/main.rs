@@ -5,5 +5,7 @@
 
 mod basics;
 mod crash;
+mod fixture;
+mod flips;
 mod history;
 mod model;
