@@ -164,6 +164,9 @@ mod tests {
         assert_eq!(notices.take().len(), 1);
         manual.set_wall(10 * HOUR + 9);
         assert_eq!(clock.now_ms(&notices), 10 * HOUR + 9);
+        let leap_ms = i64::try_from(CLOCK_LEAP_MAX.as_millis()).unwrap();
+        manual.set_wall(10 * HOUR + 9 + leap_ms);
+        assert_eq!(clock.now_ms(&notices), 10 * HOUR + 9 + leap_ms);
     }
 
     #[test]

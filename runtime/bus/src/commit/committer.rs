@@ -171,7 +171,6 @@ impl Committer {
     /// Writes the group as one frame, and syncs it if that is asked for.
     fn write(&mut self) -> Result<FrameNumber, Abort> {
         let Some(journal) = &mut self.journal else { return Err(Abort::Closing) };
-        crash::point("before-write");
         let deltas: Vec<Delta<'_>> = self
             .group
             .sections
@@ -188,7 +187,6 @@ impl Committer {
             }
             Err(AppendError::Prepare(error)) => return Err(Abort::Full(error.to_string().into())),
         };
-        crash::point("after-write");
         let blocks: usize = self.group.blocks.iter().map(|placed| placed.block.byte_len()).sum();
         self.shared.meter.frames.add(1);
         self.shared.meter.frame_bytes.add((blocks + self.group.bytes.len()) as u64);
@@ -210,7 +208,6 @@ impl Committer {
             self.stop(error.0);
             return self.stopped.clone().map_or(Ok(()), Err);
         }
-        crash::point("after-sync");
         self.shared.meter.syncs.add(1);
         self.shared.meter.sync_us.add(micros(start.elapsed()));
         self.unsynced_since = None;
@@ -325,7 +322,7 @@ impl Committer {
         &mut self,
         may_drop: &mut dyn FnMut(&SegmentSummary, u64) -> bool,
     ) -> Result<u64, ReleaseError> {
-        let tables = &self.shared.view.tables;
+        let (tables, tails) = (&self.shared.view.tables, &self.shared.view.tails);
         let until = match self.shared.options.control {
             Control::ReleaseAtApplied => tables.applied(),
             _ => tables.persisted(),
@@ -335,7 +332,10 @@ impl Committer {
         let mut left = journal.bytes();
         journal.release(FrameNumber(until), &mut |segment| {
             let drops = may_drop(segment, left);
-            left -= if drops { segment.bytes } else { 0 };
+            if drops {
+                left -= segment.bytes;
+                segment.partitions.iter().for_each(|end| tails.release(end.source, end.end));
+            }
             drops
         })
     }
@@ -351,7 +351,7 @@ impl Committer {
             return Err(stopped.clone());
         }
         match self.journal.take() {
-            Some(journal) => journal.close().map_err(|error| Stopped(error.0)),
+            Some(journal) => journal.close().map_err(|error| Stopped(error.to_string().into())),
             None => Ok(()),
         }
     }

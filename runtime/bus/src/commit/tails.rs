@@ -34,6 +34,8 @@ pub(crate) struct Tails {
 
 #[derive(Default)]
 struct Tail {
+    /// What is before this was released, even if a block of it is still in memory.
+    released: Offset,
     /// The offset that the next event gets.
     next: Offset,
     /// The high watermark: everything before it is committed.
@@ -110,6 +112,18 @@ impl Tails {
     /// The high watermark; 0 for a partition that never had an event.
     pub(crate) fn end(&self, source: TopicPartition) -> Offset {
         self.partitions.get(&source).map_or(Offset(0), |tail| tail.end)
+    }
+
+    /// Takes note that everything before `start` is given up.
+    pub(crate) fn release(&self, source: TopicPartition, start: Offset) {
+        if let Some(mut tail) = self.partitions.get_mut(&source) {
+            tail.released = tail.released.max(start);
+        }
+    }
+
+    /// The offset before which everything was released, as far as it was since the opening.
+    pub(crate) fn released(&self, source: TopicPartition) -> Offset {
+        self.partitions.get(&source).map_or(Offset(0), |tail| tail.released)
     }
 
     /// The high watermark, and the recent blocks from the one that holds `from` on, up to about `bytes`; none

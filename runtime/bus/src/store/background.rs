@@ -55,6 +55,25 @@ pub(crate) struct Pace {
     flushed: Condvar,
 }
 
+/// How far the tables on disk are behind what is committed.
+#[derive(Clone, Copy, Debug)]
+struct Behind {
+    overlay_bytes: usize,
+    journal_bytes: u64,
+}
+
+impl Behind {
+    /// Whether a checkpoint is due, however short the time since the last.
+    fn wants_checkpoint(self) -> bool {
+        self.overlay_bytes >= OVERLAY_BYTES_CHECKPOINT || self.is_far()
+    }
+
+    /// Whether commits must wait for one.
+    fn is_far(self) -> bool {
+        self.overlay_bytes >= OVERLAY_BYTES_MAX || self.journal_bytes >= UNPERSISTED_BYTES_MAX
+    }
+}
+
 /// Starts the threads, if the options ask for them.
 pub(super) fn start(
     shared: &Arc<Shared>,
@@ -114,7 +133,7 @@ fn checkpoint_loop(shared: &Shared, committer: &Mutex<Committer>) {
     while !shared.pace.is_stopping.load(Ordering::Acquire) {
         {
             let mut lock = shared.pace.lock.lock();
-            if !shared.pace.is_stopping.load(Ordering::Acquire) && !shared.wants_checkpoint() {
+            if !shared.pace.is_stopping.load(Ordering::Acquire) && !shared.behind().wants_checkpoint() {
                 shared.pace.wanted.wait_for(&mut lock, CHECKPOINT_INTERVAL);
             }
         }
@@ -149,25 +168,22 @@ impl Shared {
         self.notices.push(Notice::Failed { work, what: what.into() });
     }
 
-    fn wants_checkpoint(&self) -> bool {
-        self.view.tables.overlay_bytes() >= OVERLAY_BYTES_CHECKPOINT || self.is_far_behind()
-    }
-
-    /// Whether the tables on disk are so far behind that commits must wait.
-    fn is_far_behind(&self) -> bool {
+    fn behind(&self) -> Behind {
         let written = self.meter.frame_bytes.get();
-        let unpersisted = written - self.pace.persisted_bytes.load(Ordering::Acquire).min(written);
-        self.view.tables.overlay_bytes() >= OVERLAY_BYTES_MAX || unpersisted >= UNPERSISTED_BYTES_MAX
+        Behind {
+            overlay_bytes: self.view.tables.overlay_bytes(),
+            journal_bytes: written - self.pace.persisted_bytes.load(Ordering::Acquire).min(written),
+        }
     }
 
     /// Asks for a checkpoint if one is due, and waits for it if the tables are far behind.
     fn wait_for_checkpoint(&self) {
-        if !self.wants_checkpoint() {
+        if !self.behind().wants_checkpoint() {
             return;
         }
         let mut lock = self.pace.lock.lock();
         self.pace.wanted.notify_one();
-        while self.is_far_behind() && !self.pace.is_stopping.load(Ordering::Acquire) {
+        while self.behind().is_far() && !self.pace.is_stopping.load(Ordering::Acquire) {
             self.pace.done.wait_for(&mut lock, CHECKPOINT_INTERVAL);
         }
     }
@@ -244,5 +260,24 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checkpoints_come_early_and_commits_wait_when_the_tables_fall_behind() {
+        let behind = |overlay_bytes, journal_bytes| {
+            let behind = Behind { overlay_bytes, journal_bytes };
+            (behind.wants_checkpoint(), behind.is_far())
+        };
+        assert_eq!(behind(OVERLAY_BYTES_CHECKPOINT - 1, UNPERSISTED_BYTES_MAX - 1), (false, false));
+        assert_eq!(behind(OVERLAY_BYTES_CHECKPOINT, 0), (true, false));
+        assert_eq!(behind(OVERLAY_BYTES_MAX - 1, 0), (true, false));
+        assert_eq!(behind(OVERLAY_BYTES_MAX, 0), (true, true));
+        assert_eq!(behind(0, UNPERSISTED_BYTES_MAX), (true, true));
+        assert!(CHECKPOINT_INTERVAL > Duration::ZERO);
     }
 }

@@ -56,6 +56,10 @@ impl Shared {
         batch: &mut Batch,
     ) -> Result<ReadEnd, ReadError> {
         self.check_partition(source)?;
+        let start = self.view.tails.released(source);
+        if from < start {
+            return Err(ReadError::Gone { source_partition: source, asked: from, start });
+        }
         let mut next = from;
         let mut recent = Vec::new();
         loop {
@@ -183,5 +187,27 @@ fn failed_to_read(source: TopicPartition, first: Offset, error: &BlockError) -> 
     match error {
         BlockError::Broken { .. } => ReadError::Broken { source_partition: source, offset: first, what },
         BlockError::Io { .. } => ReadError::Disk { source_partition: source, what },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Event, Partition, TopicId};
+
+    #[test]
+    fn when_full_the_blocks_read_first_go() {
+        let source = TopicPartition { topic: TopicId(1), partition: Partition(0) };
+        let cache = ReadCache::default();
+        let mut columns = Columns::default();
+        columns.push(Event { time: 0, key: None, headers: &[], value: Some(&vec![0; 1 << 20]) });
+        let columns = Arc::new(columns);
+        let fits = READ_CACHE_BYTES_MAX / columns.byte_len();
+        for offset in 0..=fits as u64 {
+            let columns = Arc::clone(&columns);
+            cache.put(source, TailBlock { first: Offset(offset), append_time: 0, columns });
+        }
+        assert!(cache.get(source, Offset(0)).is_none() && cache.get(source, Offset(1)).is_some());
+        assert!(cache.blocks.lock().bytes <= READ_CACHE_BYTES_MAX);
     }
 }

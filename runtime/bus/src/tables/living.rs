@@ -83,6 +83,7 @@ mod tests {
         let key = Owner::store(TableId::Once).key(b"key");
         let row = OnceRow { time_ms: 0, body: [0; 32], runs: vec![] }.encode();
         let at = |now_ms| Living { now_ms, ..Living::default() }.is_dead(&key, Some(&row));
-        assert!(!at(86_400_000) && at(86_400_001));
+        let day_ms = i64::try_from(IDEMPOTENCY_AGE_MAX.as_millis()).unwrap();
+        assert!(!at(day_ms) && at(day_ms + 1));
     }
 }
