@@ -1,0 +1,216 @@
+//! A random history of a store: what it is asked to do, step by step, the same for the same seed.
+
+use tidemill_bus::log::{AdminError, Log, Outcome};
+use tidemill_bus::store::Store;
+use tidemill_bus::testing::Random;
+use tidemill_bus::transaction::{Progress, ProgressUpdate, StateWrites};
+use tidemill_bus::{Offset, Partition, TopicId, TopicPartition, Transaction};
+
+use crate::harness::{World, block, columns, commit_group, driver};
+use crate::model::{Model, is_committed};
+
+const TOPICS: [&str; 3] = ["in", "mid", "out"];
+const HANDLERS: [&str; 2] = ["one", "two"];
+
+/// How a history ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// What was acknowledged.
+    pub(crate) acked: Model,
+    /// What was acknowledged, and what was under way when the power was cut.
+    pub(crate) maybe: Model,
+    /// Tables older than this flush are of no use: what came before it was released.
+    pub(crate) oldest_flush: Option<usize>,
+}
+
+/// Runs `steps` steps on `store`, or as many as the disk lets; panics when an answer is not the model's.
+pub(crate) fn run(world: &World, store: &Store, seed: u64, steps: usize, before: Model) -> Ended {
+    let mut run = Run {
+        world,
+        store,
+        random: Random::new(seed),
+        acked: before.clone(),
+        maybe: before,
+        oldest_flush: None,
+        written: 0,
+    };
+    for _ in 0..steps {
+        run.step();
+        if world.disk.crashed() {
+            break;
+        }
+        run.acked = run.maybe.clone();
+    }
+    Ended { acked: run.acked, maybe: run.maybe, oldest_flush: run.oldest_flush }
+}
+
+struct Run<'a> {
+    world: &'a World,
+    store: &'a Store,
+    random: Random,
+    acked: Model,
+    maybe: Model,
+    oldest_flush: Option<usize>,
+    /// Makes every value another one.
+    written: u64,
+}
+
+impl Run<'_> {
+    fn step(&mut self) {
+        let handler = HANDLERS[self.pick(2)];
+        match self.pick(24) {
+            0..8 => self.publish(),
+            8..15 => self.drive(),
+            15..17 => {
+                let name = TOPICS[self.pick(3)];
+                self.maybe.create_topic(name, 2);
+                self.admin(self.store.create_topic(name, Some(2)).map(|_| ()));
+            }
+            17 if self.random.one_in(3) => {
+                let name = TOPICS[self.pick(3)];
+                if self.maybe.topics.contains_key(name) {
+                    self.maybe.delete_topic(name);
+                    self.admin(self.store.delete_topic(name));
+                }
+            }
+            18 => {
+                self.maybe.register(handler);
+                self.admin(self.store.handler_id(handler).map(|_| ()));
+            }
+            19 => self.change_group(handler),
+            20..22 => {
+                // It fails when the power is cut; nothing is acknowledged by it.
+                let _ = self.store.checkpoint();
+            }
+            22..24 => {
+                let flushes = self.world.tables.flushes().len();
+                if self.store.retain().unwrap_or(1) > 0 {
+                    self.oldest_flush = flushes.checked_sub(1);
+                }
+            }
+            _ => self.world.clock.pass(1_000),
+        }
+    }
+
+    fn pick(&mut self, count: u64) -> usize {
+        usize::try_from(self.random.below(count)).unwrap()
+    }
+
+    fn admin(&self, result: Result<(), AdminError>) {
+        if let Err(error) = result {
+            assert!(self.world.disk.crashed(), "{error}");
+        }
+    }
+
+    fn change_group(&mut self, name: &str) {
+        if !self.maybe.handlers.contains_key(name) {
+            return;
+        }
+        match self.pick(4) {
+            0 => {
+                self.maybe.delete_group(name);
+                self.admin(self.store.delete_group(name));
+            }
+            1 => {
+                self.maybe.delete_group(name);
+                self.maybe.register(name);
+                self.admin(self.store.reset_group(name).map(|_| ()));
+            }
+            _ => {
+                let Some(source) = self.source() else { return };
+                let handler = self.maybe.handlers[name];
+                let key = (driver(handler, source.partition.0), source.topic);
+                // Back to the beginning of what is kept, or to where nothing is held back.
+                let range = self.store.range(source);
+                let Ok(range) = range else { return };
+                let next = if self.random.one_in(2) { range.start } else { range.end };
+                self.maybe.progress.insert(key, Progress { next, ..Progress::default() });
+                self.admin(self.store.seek(name, source, next));
+            }
+        }
+    }
+
+    /// A partition of a living topic.
+    fn source(&mut self) -> Option<TopicPartition> {
+        let ids: Vec<TopicId> = self.maybe.topics.values().map(|(id, _)| *id).collect();
+        let topic = *ids.get(self.pick(ids.len().max(1) as u64))?;
+        Some(TopicPartition { topic, partition: Partition(u32::try_from(self.pick(2)).unwrap()) })
+    }
+
+    /// One to four publishers, in one group.
+    fn publish(&mut self) {
+        let mut transactions = Vec::new();
+        for _ in 0..=self.pick(4) {
+            let Some(target) = self.source() else { return };
+            let blocks = (0..=self.pick(2)).map(|_| self.block(target)).collect();
+            transactions.push(Transaction { blocks, ..Transaction::default() });
+        }
+        self.group(transactions);
+    }
+
+    fn block(&mut self, target: TopicPartition) -> tidemill_bus::transaction::NewBlock {
+        let mut values = Vec::new();
+        for _ in 0..=self.pick(4) {
+            self.written += 1;
+            let mut value = self.written.to_le_bytes().to_vec();
+            value.resize(8 + self.pick(3_000), b'.');
+            values.push(value);
+        }
+        block(target, columns(&values.iter().map(Vec::as_slice).collect::<Vec<_>>()))
+    }
+
+    /// One to three transactions of drivers, in one group; now and then one that reads from a dead topic.
+    fn drive(&mut self) {
+        let handlers: Vec<_> = self.maybe.handlers.values().copied().collect();
+        if handlers.is_empty() {
+            return;
+        }
+        let mut transactions = Vec::new();
+        for _ in 0..=self.pick(3) {
+            let (Some(source), Some(target)) = (self.source(), self.source()) else { return };
+            let driver = driver(handlers[self.pick(handlers.len() as u64)], source.partition.0);
+            let dead = self.random.one_in(12);
+            let topic = if dead { TopicId(999) } else { source.topic };
+            let end = self.maybe.partition_mut(source).unwrap().len() as u64;
+            let progress = Progress { next: Offset(end), attempts: 0, not_before: 0 };
+            let mut state = StateWrites::default();
+            for _ in 0..self.pick(4) {
+                let key = [u8::try_from(self.pick(6)).unwrap()];
+                self.written += 1;
+                let value = self.written.to_le_bytes();
+                state.push(&key, (!self.random.one_in(4)).then_some(&value));
+            }
+            transactions.push(Transaction {
+                driver: Some(driver),
+                epoch: self.store.epoch(driver),
+                blocks: (0..self.pick(3)).map(|_| self.block(target)).collect(),
+                progress: Some(ProgressUpdate { topic, progress }),
+                state,
+                once: None,
+            });
+        }
+        self.group(transactions);
+    }
+
+    /// Commits a group, and compares the answers with the model's.
+    fn group(&mut self, transactions: Vec<Transaction>) {
+        let mut fenced = Vec::new();
+        let mut expected = Vec::new();
+        for transaction in &transactions {
+            let is_fenced = transaction.driver.is_some_and(|driver| fenced.contains(&driver));
+            let commits = !is_fenced && self.maybe.commit(transaction);
+            fenced.extend(transaction.driver.filter(|_| !commits));
+            expected.push(commits);
+        }
+        let outcomes = commit_group(self.store, transactions);
+        if !self.world.disk.crashed() {
+            let found: Vec<bool> = outcomes.iter().map(is_committed).collect();
+            assert_eq!(found, expected, "{outcomes:?}");
+            return;
+        }
+        // A committed answer after the power cut is an acknowledgement like any other.
+        if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Committed(_))) {
+            self.acked = self.maybe.clone();
+        }
+    }
+}

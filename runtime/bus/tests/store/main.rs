@@ -1,0 +1,12 @@
+//! The store as a whole: crashed at every call of the disk, compared with a model, driven to its bounds.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
+mod behaviour;
+mod bounds;
+mod crash;
+mod directory;
+mod harness;
+mod history;
+mod model;
+mod threads;

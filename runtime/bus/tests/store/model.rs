@@ -1,0 +1,172 @@
+//! What a store must hold: the model that follows the same transactions.
+
+use std::collections::BTreeMap;
+
+use tidemill_bus::log::{Log, Outcome, PartitionRange};
+use tidemill_bus::store::Store;
+use tidemill_bus::transaction::{Progress, Run};
+use tidemill_bus::{DriverKey, HandlerId, Offset, Partition, TopicId, TopicPartition, Transaction};
+
+use crate::harness::{ALL, values};
+
+/// The values of a partition's events.
+type Values = Vec<Vec<u8>>;
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Model {
+    pub(crate) topics: BTreeMap<String, (TopicId, Vec<Values>)>,
+    pub(crate) handlers: BTreeMap<String, HandlerId>,
+    pub(crate) progress: BTreeMap<(DriverKey, TopicId), Progress>,
+    pub(crate) state: BTreeMap<(DriverKey, Vec<u8>), Vec<u8>>,
+    pub(crate) once: BTreeMap<String, ([u8; 32], Vec<Run>)>,
+    pub(crate) topics_made: u64,
+    pub(crate) handlers_made: u64,
+}
+
+impl Model {
+    pub(crate) fn create_topic(&mut self, name: &str, partitions: u32) {
+        if !self.topics.contains_key(name) {
+            self.topics_made += 1;
+            let partitions = vec![Vec::new(); partitions as usize];
+            self.topics.insert(name.to_owned(), (TopicId(self.topics_made), partitions));
+        }
+    }
+
+    pub(crate) fn delete_topic(&mut self, name: &str) {
+        if let Some((id, _)) = self.topics.remove(name) {
+            self.progress.retain(|(_, topic), _| *topic != id);
+        }
+    }
+
+    pub(crate) fn register(&mut self, name: &str) -> HandlerId {
+        if let Some(id) = self.handlers.get(name) {
+            return *id;
+        }
+        self.handlers_made += 1;
+        self.handlers.insert(name.to_owned(), HandlerId(self.handlers_made));
+        HandlerId(self.handlers_made)
+    }
+
+    pub(crate) fn delete_group(&mut self, name: &str) {
+        if let Some(id) = self.handlers.remove(name) {
+            self.progress.retain(|(driver, _), _| driver.handler != id);
+            self.state.retain(|(driver, _), _| driver.handler != id);
+        }
+    }
+
+    pub(crate) fn partition_mut(&mut self, target: TopicPartition) -> Option<&mut Vec<Vec<u8>>> {
+        let (_, partitions) = self.topics.values_mut().find(|(id, _)| *id == target.topic)?;
+        partitions.get_mut(target.partition.0 as usize)
+    }
+
+    fn lives(&self, id: TopicId) -> bool {
+        self.topics.values().any(|(topic, _)| *topic == id)
+    }
+
+    /// Follows a transaction whose epoch is right; false if it must be aborted.
+    pub(crate) fn commit(&mut self, transaction: &Transaction) -> bool {
+        let named = transaction.blocks.iter().map(|block| block.target.topic);
+        let dead_handler = transaction
+            .driver
+            .is_some_and(|driver| !self.handlers.values().any(|handler| *handler == driver.handler));
+        if dead_handler
+            || named.chain(transaction.progress.map(|update| update.topic)).any(|id| !self.lives(id))
+        {
+            return false;
+        }
+        for block in &transaction.blocks {
+            let values = block.columns.iter().map(|event| event.value.unwrap().to_vec());
+            let values: Vec<_> = values.collect();
+            self.partition_mut(block.target).unwrap().extend(values);
+        }
+        if let Some(driver) = transaction.driver {
+            if let Some(update) = &transaction.progress {
+                self.progress.insert((driver, update.topic), update.progress);
+            }
+            for (key, value) in transaction.state.iter() {
+                match value {
+                    Some(value) => self.state.insert((driver, key.to_vec()), value.to_vec()),
+                    None => self.state.remove(&(driver, key.to_vec())),
+                };
+            }
+        }
+        true
+    }
+
+    /// The lowest position of any group on a partition.
+    fn held_from(&self, source: TopicPartition) -> Offset {
+        let here = self
+            .progress
+            .iter()
+            .filter(|((driver, topic), _)| *topic == source.topic && driver.partition == source.partition);
+        here.map(|(_, progress)| progress.next).min().unwrap_or(Offset(u64::MAX))
+    }
+
+    /// Compares all that can be read of the store with the model; says what differs.
+    pub(crate) fn compare(&self, store: &Store) -> Result<(), String> {
+        let topics: Vec<_> = store.topics().iter().map(|topic| (topic.name.to_string(), topic.id)).collect();
+        let expected: Vec<_> = self.topics.iter().map(|(name, (id, _))| (name.clone(), *id)).collect();
+        same("topics", &topics, &expected)?;
+        for (name, (id, partitions)) in &self.topics {
+            for (partition, expected) in (0..).map(Partition).zip(partitions) {
+                let source = TopicPartition { topic: *id, partition };
+                self.compare_partition(store, name, source, expected)?;
+            }
+        }
+        self.compare_groups(store)
+    }
+
+    fn compare_partition(
+        &self,
+        store: &Store,
+        name: &str,
+        source: TopicPartition,
+        expected: &[Vec<u8>],
+    ) -> Result<(), String> {
+        let PartitionRange { start, end } = store.range(source).map_err(|error| error.to_string())?;
+        same(&format!("end of {name} {source}"), &end, &Offset(expected.len() as u64))?;
+        if start > self.held_from(source) {
+            return Err(format!("{name} {source} begins at {start}, a group is before it"));
+        }
+        let kept = usize::try_from(start.0).unwrap();
+        let found = values(store, source, start, ALL);
+        same(&format!("events of {name} {source}"), &found.as_slice(), &&expected[kept..])
+    }
+
+    fn compare_groups(&self, store: &Store) -> Result<(), String> {
+        let groups = store.groups();
+        let handlers: Vec<_> = groups.iter().map(|group| (group.name.to_string(), group.handler)).collect();
+        let expected: Vec<_> = self.handlers.iter().map(|(name, id)| (name.clone(), *id)).collect();
+        same("handlers", &handlers, &expected)?;
+        let mut progress = BTreeMap::new();
+        for group in &groups {
+            for at in &group.partitions {
+                progress.insert((at.driver, at.source.topic), at.progress);
+            }
+        }
+        same("progress", &progress, &self.progress)?;
+        let mut state = BTreeMap::new();
+        for group in &groups {
+            for partition in 0..2 {
+                let driver = crate::harness::driver(group.handler, partition);
+                let rows =
+                    store.state_scan(driver, b"", None, usize::MAX).map_err(|error| error.to_string())?;
+                state.extend(rows.into_iter().map(|(key, value)| ((driver, key), value)));
+            }
+        }
+        same("state", &state, &self.state)
+    }
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expected: &T) -> Result<(), String> {
+    if found == expected {
+        Ok(())
+    } else {
+        Err(format!("{what}: found {found:.200?}, expected {expected:.200?}"))
+    }
+}
+
+/// Whether an outcome is that of a commit.
+pub(crate) fn is_committed(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Committed(_))
+}
