@@ -20,6 +20,9 @@ mod isolation;
 mod retry;
 mod tally;
 
+#[cfg(test)]
+mod simulation;
+
 pub mod config;
 pub mod dead_letter;
 pub mod handler;

@@ -74,5 +74,6 @@ pub const REASON_BYTES: usize = 1 << 10;
 /// Topics that a handler may emit to through its globs: each is created when it is first emitted to.
 pub const OUTPUT_TOPICS: usize = 1_000;
 
-/// Handlers installed at a time: each costs a place in every round of the scheduler.
-pub const HANDLERS: usize = 10_000;
+/// Handlers installed at a time: each costs a place in every round of the scheduler, and a look at its topics
+/// whenever one comes or goes.
+pub const HANDLERS: usize = 1_000;

@@ -182,12 +182,17 @@ impl Shared {
 
     /// Draws all routes anew.
     fn draw_routes(&self) {
+        let mut readers: HashMap<String, Vec<Arc<Installed>>> = HashMap::new();
+        for installed in self.handlers.read().values() {
+            for input in &installed.settings().config.inputs {
+                readers.entry(input.clone()).or_default().push(Arc::clone(installed));
+            }
+        }
         let mut routes: HashMap<TopicId, Readers> = HashMap::new();
-        let handlers = self.handlers.read();
         for topic in self.core.log.topics() {
             let partitions = routes.entry(topic.id).or_default();
             partitions.resize_with(topic.partitions as usize, Vec::new);
-            for installed in handlers.values().filter(|one| one.reads(&topic.name)) {
+            for installed in readers.get(&*topic.name).into_iter().flatten() {
                 for (readers, cell) in partitions.iter_mut().zip(&*installed.cells.read()) {
                     readers.push(Arc::clone(cell));
                 }

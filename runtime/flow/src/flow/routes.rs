@@ -54,6 +54,12 @@ impl Routes {
         (!news.stopped).then(|| std::mem::take(&mut news.unknown))
     }
 
+    /// The topics that no route knows, without waiting.
+    #[cfg(test)]
+    pub(crate) fn take_unknown(&self) -> HashSet<TopicId> {
+        std::mem::take(&mut self.news.lock().unknown)
+    }
+
     /// No news any more.
     pub(crate) fn stop(&self) {
         self.news.lock().stopped = true;

@@ -151,6 +151,21 @@ impl Core {
         }
     }
 
+    /// Takes a driver without a permit or a thread.
+    #[cfg(test)]
+    pub(crate) fn poll(&self) -> Option<Job> {
+        let now = self.clock.now();
+        let mut queue = self.queue.lock();
+        queue.ring(now);
+        queue.scheduler.take(now).map(|(_, cell)| Job { cell, since: now })
+    }
+
+    /// When the next timer runs out.
+    #[cfg(test)]
+    pub(crate) fn next_timer(&self) -> Option<Duration> {
+        self.queue.lock().scheduler.next_timer()
+    }
+
     /// A turn is over: charges it, and puts the driver where it waits.
     pub(crate) fn finish(&self, job: Job, rest: Rest, permit: Option<Permit>) {
         let Job { cell, since } = job;

@@ -9,6 +9,12 @@ mod turn;
 mod worker;
 
 pub(crate) use cell::Cell;
+#[cfg(test)]
+pub(crate) use core::Clock;
 pub(crate) use core::{Core, Monotonic};
 pub(crate) use mail::{Command, Latch};
+#[cfg(test)]
+pub(crate) use turn::turn;
+#[cfg(test)]
+pub(crate) use worker::Worker;
 pub(crate) use worker::spawn;

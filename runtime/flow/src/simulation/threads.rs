@@ -1,0 +1,191 @@
+//! The flow with its real threads: the test is the committer, and waits for what it counts, never for time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use parking_lot::{Condvar, Mutex};
+use tidemill_bus::{DriverKey, Log, Partition};
+
+use super::handler::{self, FakeHandler, Vice};
+use super::log::{FakeLog, Nature};
+use super::world::config;
+use crate::config::HandlerConfig;
+use crate::flow::{Flow, Options, Seek, SeekTo};
+use crate::handler::{Call, Fault, Handler, Instance};
+use crate::output::Output;
+
+const PARTITIONS: u32 = 3;
+
+fn log() -> Arc<FakeLog> {
+    let log = FakeLog::new(3, Nature { gaps: 9, aborts: 0 });
+    for name in ["in", "more"] {
+        log.create_topic(name, Some(PARTITIONS)).unwrap();
+    }
+    log
+}
+
+fn options(permits: usize) -> Options {
+    Options { permits, ..Options::default() }
+}
+
+fn publish(log: &FakeLog, topic: &str, count: u64) {
+    let topic = log.topic(topic).unwrap();
+    for number in 0..count {
+        let source = topic.partition(Partition(u32::try_from(number).unwrap() % PARTITIONS));
+        log.publish(source, Some(b"k"), &Vice::Good.value(number));
+    }
+}
+
+fn outputs(log: &FakeLog) -> usize {
+    log.all("out").iter().map(Vec::len).sum()
+}
+
+/// Commits on this thread until `done`, while `work` runs on another.
+fn committing<T: Send>(log: &Arc<FakeLog>, work: impl FnOnce() -> T + Send) -> T {
+    let running = AtomicUsize::new(1);
+    thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            let result = work();
+            running.store(0, Ordering::SeqCst);
+            log.nudge();
+            result
+        });
+        while log.serve(&|| running.load(Ordering::SeqCst) == 0) {}
+        worker.join().unwrap()
+    })
+}
+
+fn fake(log: &FakeLog) -> Arc<dyn Handler> {
+    Arc::new(handler::Shared(FakeHandler::new(1, &log.now_us)))
+}
+
+#[test]
+fn events_pass_while_handlers_come_and_go() {
+    let log = log();
+    let flow = Flow::start(Arc::clone(&log) as _, options(2));
+    flow.install(config(), fake(&log)).unwrap();
+    publish(&log, "in", 3_000);
+    committing(&log, || {
+        publish(&log, "more", 1_000);
+        flow.replace(config(), fake(&log)).unwrap();
+        publish(&log, "more", 1_000);
+        flow.remove("h").unwrap();
+        assert!(flow.status().is_empty() && flow.remove("h").is_err());
+        publish(&log, "more", 1_000);
+        let other = HandlerConfig { inputs: vec!["more".to_owned()], ..config() };
+        flow.install(other, fake(&log)).unwrap();
+        flow.replace(config(), fake(&log)).unwrap();
+    });
+    while outputs(&log) < 6_000 {
+        log.serve(&|| false);
+    }
+    let everywhere = Seek { topic: Some("in".to_owned()), partition: None, to: SeekTo::Earliest };
+    committing(&log, || flow.seek("h", &everywhere)).unwrap();
+    while outputs(&log) < 9_000 {
+        log.serve(&|| false);
+    }
+    committing(&log, || flow.stop());
+    assert_eq!((outputs(&log), log.in_flight()), (9_000, 0));
+    assert!(
+        flow.status().iter().all(|status| status.partitions.iter().all(|partition| partition.lag < 3_000))
+    );
+}
+
+#[test]
+fn a_stop_answers_everything_and_loses_nothing() {
+    let log = log();
+    for _ in 0..20 {
+        let flow = Flow::start(Arc::clone(&log) as _, options(2));
+        flow.install(config(), fake(&log)).unwrap();
+        publish(&log, "in", 200);
+        committing(&log, || flow.stop());
+        assert_eq!(log.in_flight(), 0);
+        flow.stop();
+    }
+    let flow = Flow::start(Arc::clone(&log) as _, options(2));
+    flow.install(config(), fake(&log)).unwrap();
+    while outputs(&log) < 4_000 {
+        log.serve(&|| false);
+    }
+    committing(&log, || flow.stop());
+    assert_eq!(outputs(&log), 4_000);
+}
+
+/// A handler whose calls run long until the gate opens.
+#[derive(Default)]
+struct Gate {
+    open: Mutex<bool>,
+    changed: Condvar,
+    inside: AtomicUsize,
+    most_inside: AtomicUsize,
+    /// Calls that passed their `slow`, and the most of them at a time.
+    past: AtomicUsize,
+    most_past: AtomicUsize,
+}
+
+struct Looping(Arc<Gate>);
+
+impl Handler for Looping {
+    fn instantiate(&self, _driver: DriverKey) -> Result<Box<dyn Instance>, Fault> {
+        Ok(Box::new(Looping(Arc::clone(&self.0))))
+    }
+
+    fn has_state(&self) -> bool {
+        false
+    }
+}
+
+impl Instance for Looping {
+    fn process(&mut self, call: Call<'_>) -> Result<Output, Fault> {
+        let gate = &self.0;
+        let inside = gate.inside.fetch_add(1, Ordering::SeqCst) + 1;
+        gate.most_inside.fetch_max(inside, Ordering::SeqCst);
+        gate.changed.notify_all();
+        call.pace.slow();
+        let past = gate.past.fetch_add(1, Ordering::SeqCst) + 1;
+        gate.most_past.fetch_max(past, Ordering::SeqCst);
+        let mut open = gate.open.lock();
+        while !*open {
+            gate.changed.wait(&mut open);
+        }
+        drop(open);
+        call.pace.slow();
+        gate.past.fetch_sub(1, Ordering::SeqCst);
+        gate.inside.fetch_sub(1, Ordering::SeqCst);
+        Ok(Output { settled: u32::try_from(call.batch.len()).unwrap(), ..Output::default() })
+    }
+
+    fn memory_bytes(&self) -> usize {
+        0
+    }
+}
+
+#[test]
+fn looping_guests_do_not_freeze_the_rest_and_share_the_slow_permits() {
+    let log = log();
+    let gate = Arc::new(Gate::default());
+    let flow = Flow::start(Arc::clone(&log) as _, options(2));
+    publish(&log, "more", 300);
+    for name in ["loops", "loops-too"] {
+        let config = HandlerConfig { inputs: vec!["more".to_owned()], ..HandlerConfig::bare(name) };
+        flow.install(config, Arc::new(Looping(Arc::clone(&gate)))).unwrap();
+    }
+    {
+        let mut open = gate.open.lock();
+        while gate.inside.load(Ordering::SeqCst) < 2 {
+            gate.changed.wait_for(&mut open, std::time::Duration::from_millis(1));
+        }
+    }
+    let inputs = vec!["in".to_owned()];
+    flow.install(HandlerConfig { inputs, ..config() }, fake(&log)).unwrap();
+    publish(&log, "in", 300);
+    while outputs(&log) < 300 {
+        log.serve(&|| false);
+    }
+    assert!(gate.most_inside.load(Ordering::SeqCst) <= 2 * 2, "held handlers get no new permit");
+    *gate.open.lock() = true;
+    gate.changed.notify_all();
+    committing(&log, || flow.stop());
+    assert_eq!(gate.most_past.load(Ordering::SeqCst), 1, "there is one slow permit for two cores");
+}
