@@ -2,10 +2,11 @@
 
 use thiserror::Error;
 use tidemill_flow::handler::Fault;
-use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
+use wasmtime::{FrameInfo, FrameSymbol, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
 use crate::budget;
 use crate::clock::Overrun;
+use crate::logs;
 
 /// An imported function could not do its part; travels through the guest's frames to the caller.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -59,21 +60,21 @@ fn trap_message(cause: &str) -> String {
     cause.strip_prefix("wasm trap: ").unwrap_or(cause).to_owned()
 }
 
-/// One frame a line, innermost first. Names are under guest control.
+/// One frame a line, innermost first, and no longer than a log line. Names are under guest control.
 fn frames(backtrace: Option<&WasmBacktrace>) -> String {
     let frames = backtrace.map(WasmBacktrace::frames).unwrap_or_default();
-    let mut lines = String::new();
-    for frame in frames {
-        let symbol = frame.symbols().first();
-        let name = frame.func_name().or(symbol.and_then(|symbol| symbol.name()));
-        match name {
-            Some(name) => lines.push_str(name),
-            None => lines.push_str(&format!("function {}", frame.func_index())),
-        }
-        if let Some((file, line)) = symbol.and_then(|symbol| symbol.file().zip(symbol.line())) {
-            lines.push_str(&format!(" ({file}:{line})"));
-        }
-        lines.push('\n');
+    let lines: Vec<String> = frames.iter().map(frame).collect();
+    logs::cut(&lines.join("\n")).to_owned()
+}
+
+fn frame(frame: &FrameInfo) -> String {
+    let symbol = frame.symbols().first();
+    let mut line = match frame.func_name().or(symbol.and_then(FrameSymbol::name)) {
+        Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
+        None => format!("function {}", frame.func_index()),
+    };
+    if let Some((file, number)) = symbol.and_then(|symbol| symbol.file().zip(symbol.line())) {
+        line.push_str(&format!(" ({file}:{number})"));
     }
-    lines
+    line
 }

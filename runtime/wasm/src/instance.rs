@@ -7,21 +7,26 @@ use std::time::Instant;
 use tidemill_flow::handler::{Call, Fault, Instance as FlowInstance, StateReader};
 use tidemill_flow::output::Output;
 use tidemill_flow::{DriverKey, Offset};
-use wasmtime::component::{InstancePre, TypedFunc};
+use wasmtime::component::{self, ComponentExportIndex, InstancePre, TypedFunc};
 use wasmtime::{Store, UpdateDeadline};
 
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::columns::{BatchRecord, OutputRecord};
+use crate::console::{Console, Stream};
 use crate::fault::{self, ImportError};
 use crate::limits::INSTANTIATION_DEADLINE;
 use crate::logs::{self, Level, LogLine};
 use crate::plugin::Shared;
+use crate::random::Random;
 
 /// What `process` takes.
 pub(crate) type Params = (BatchRecord<'static>,);
 /// What `process` returns.
 pub(crate) type Returned = (Result<OutputRecord, String>,);
+
+/// What `check` returns.
+pub(crate) type Checked = (Result<(), String>,);
 
 /// What belongs to one instance besides its memory: the store's data.
 pub(crate) struct Guest {
@@ -32,6 +37,11 @@ pub(crate) struct Guest {
     state: Option<Arc<dyn StateReader>>,
     /// The first offset of the batch in hand.
     offset: Option<Offset>,
+    /// When the first event in hand was appended, in milliseconds since the Unix epoch.
+    append_time: i64,
+    /// Seeded by the first number that a call asks for.
+    random: Option<Random>,
+    console: Console,
 }
 
 impl Guest {
@@ -46,6 +56,33 @@ impl Guest {
     /// The state of the call in hand. A guest's initializers run before any call and have none.
     pub(crate) fn state(&self) -> Result<&Arc<dyn StateReader>, ImportError> {
         self.state.as_ref().ok_or_else(|| ImportError::Lie("read state while it was instantiated".to_owned()))
+    }
+
+    /// The guest's clock: the append time of the batch in hand, in milliseconds since the Unix epoch.
+    pub(crate) fn now_ms(&self) -> u64 {
+        u64::try_from(self.append_time).unwrap_or(0)
+    }
+
+    /// The next random number: the same ones for the same handler, partition and first offset.
+    pub(crate) fn random(&mut self) -> u64 {
+        let (name, partition) = (&self.shared.config.name, self.driver.partition);
+        let seed = || Random::seeded(name, partition, self.offset.unwrap_or_default());
+        self.random.get_or_insert_with(seed).next()
+    }
+
+    /// Takes what the guest prints; every line of it becomes a log line.
+    pub(crate) fn print(&mut self, stream: Stream, bytes: impl Iterator<Item = u8>) {
+        let mut console = std::mem::take(&mut self.console);
+        let (level, context) = match stream {
+            Stream::Stdout => (Level::Info, "stdout"),
+            Stream::Stderr => (Level::Warn, "stderr"),
+        };
+        console.print(stream, bytes, |line| {
+            if let Some(dropped) = self.take_log_line() {
+                self.log(level, (context, line), dropped);
+            }
+        });
+        self.console = console;
     }
 
     /// Takes a place for a log line: how many were dropped since the last, or `None` if there is no place.
@@ -71,6 +108,7 @@ impl Guest {
 pub(crate) struct Instance {
     pre: InstancePre<Guest>,
     store: Store<Guest>,
+    instance: component::Instance,
     process: TypedFunc<Params, Returned>,
 }
 
@@ -91,6 +129,9 @@ impl Instance {
             clock: Some(clock),
             state: None,
             offset: None,
+            append_time: 0,
+            random: None,
+            console: Console::default(),
         };
         let mut store = Store::new(pre.engine(), guest);
         store.limiter(|guest| &mut guest.budget);
@@ -100,12 +141,25 @@ impl Instance {
             None => Ok(UpdateDeadline::Interrupt),
         });
         store.set_epoch_deadline(ticks);
-        let typed = pre
-            .instantiate(&mut store)
-            .and_then(|instance| instance.get_typed_func(&mut store, &shared.process));
-        let process = typed.map_err(|error| fault::of(&error, limits.output))?;
+        let fault = |error: wasmtime::Error| fault::of(&error, limits.output);
+        let instance = pre.instantiate(&mut store).map_err(fault)?;
+        let process = instance.get_typed_func(&mut store, &shared.process).map_err(fault)?;
         store.data_mut().budget.settle();
-        Ok(Self { pre: pre.clone(), store, process })
+        Ok(Self { pre: pre.clone(), store, instance, process })
+    }
+
+    /// Asks the handler whether it can work as it is configured.
+    pub(crate) fn check(&mut self, check: &ComponentExportIndex) -> Result<Result<(), String>, Fault> {
+        let output_bytes = self.store.data().shared.config.limits.output;
+        let clock = Clock::start(INSTANTIATION_DEADLINE, None);
+        self.store.set_epoch_deadline(clock.first_look());
+        self.store.data_mut().clock = Some(clock);
+        let instance = &self.instance;
+        let typed = instance.get_typed_func::<(), Checked>(&mut self.store, check);
+        match typed.and_then(|check| check.call(&mut self.store, ())) {
+            Ok((answer,)) => Ok(answer),
+            Err(error) => Err(fault::of(&error, output_bytes)),
+        }
     }
 
     /// Takes the place of this instance with a fresh one.
@@ -125,7 +179,8 @@ impl FlowInstance for Instance {
         let clock = Clock::start(call.deadline, Some(call.pace));
         self.store.set_epoch_deadline(clock.first_look());
         let guest = self.store.data_mut();
-        guest.offset = Some(call.batch.base_offset);
+        (guest.offset, guest.append_time) = (Some(call.batch.base_offset), call.batch.append_time);
+        guest.random = None;
         guest.clock = Some(clock);
         guest.state = Some(call.state);
         // The function was typed for a batch that lives forever; what it is called with lives as long as the call.

@@ -26,7 +26,8 @@ pub const GUEST_STACK_BYTES: usize = 512 << 10;
 /// [`tidemill_flow::limits::SLOW_AFTER`]; 500 wake-ups a second cost 0.1 % of a core.
 pub const EPOCH_TICK: Duration = Duration::from_millis(2);
 
-/// Running time of an instantiation, which runs the guest's initializers: that of a call by default.
+/// Running time of an instantiation, which runs the guest's initializers, and of the check of its
+/// configuration: that of a call by default.
 pub const INSTANTIATION_DEADLINE: Duration = Duration::from_secs(5);
 
 /// An instance whose memory passes this share of its limit is replaced after the call: some language

@@ -5,20 +5,28 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use thiserror::Error;
-use tidemill_flow::DriverKey;
 use tidemill_flow::config::HandlerConfig;
 use tidemill_flow::handler::{Fault, Handler, Instance as FlowInstance};
-use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
+use tidemill_flow::{DriverKey, HandlerId, Lane, Partition};
+use wasmtime::component::types::{self, ComponentItem};
+use wasmtime::component::{
+    Component, ComponentExportIndex, ComponentNamedList, InstancePre, Lift, Linker, Lower,
+};
 
 use crate::cache::{Cache, hex};
 use crate::engine::{Engine, EngineError};
 use crate::imports;
-use crate::instance::{Guest, Instance, Params, Returned};
+use crate::instance::{Checked, Guest, Instance, Params, Returned};
 use crate::logs::{LogSink, Ration};
 
 /// What every handler exports.
-const EXPORT: &str = "tidemill:handler/processor@0.1.0";
+const PROCESSOR: &str = "tidemill:handler/processor@0.1.0";
+
+/// What a handler may export: a word before the first event.
+const SETUP: &str = "tidemill:handler/setup@0.1.0";
+
+/// The driver of the throw-away instance that is asked at load.
+const NOBODY: DriverKey = DriverKey { handler: HandlerId(0), partition: Partition(0), lane: Lane(0) };
 
 /// Bytes that are no plugin.
 #[derive(Debug, Error)]
@@ -39,11 +47,25 @@ pub enum LoadError {
     #[error("imports an interface of another shape: {0}")]
     ImportShape(String),
     /// It is no handler.
-    #[error("does not export {EXPORT}; it exports {}", listed(.0))]
+    #[error("does not export {PROCESSOR}; it exports {}", listed(.0))]
     NoExport(Vec<String>),
-    /// It exports what a handler must, in another shape.
-    #[error("exports {EXPORT} in another shape: {0}")]
-    ExportShape(String),
+    /// It exports what a handler must or may, in another shape.
+    #[error("exports {interface} in another shape: {what}")]
+    ExportShape {
+        /// The interface.
+        interface: &'static str,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// No instance can be made of it.
+    #[error("cannot be instantiated: {0}")]
+    Instantiation(Fault),
+    /// It was asked whether it can work as it is configured, and could not answer.
+    #[error("failed when it was asked to check its configuration: {0}")]
+    Check(Fault),
+    /// It cannot work as it is configured, as it says.
+    #[error("refuses its configuration: {0}")]
+    RefusesConfig(String),
 }
 
 fn listed(names: &[String]) -> String {
@@ -83,15 +105,23 @@ impl Loader {
         let component = self.component(wasm)?;
         self.check_imports(&component)?;
         let shape = |error: wasmtime::Error| LoadError::ImportShape(format!("{error:#}"));
-        let pre = self.linker.instantiate_pre(&component).map_err(shape)?;
-        let process = self.export(&component)?;
+        let mut linker = self.linker.clone();
+        imports::add_wasi_to_linker(&mut linker, &component, self.engine.wasmtime()).map_err(shape)?;
+        let pre = linker.instantiate_pre(&component).map_err(shape)?;
+        let ty = linker.substituted_component_type(&component).map_err(shape)?;
+        let process = export::<Params, Returned>((&component, &ty), PROCESSOR, "process")?;
+        let process = process.ok_or_else(|| self.no_export(&component))?;
+        let check = export::<(), Checked>((&component, &ty), SETUP, "check")?;
         let invalid = |error: wasmtime::Error| LoadError::Invalid(format!("{error:#}"));
         component.initialize_copy_on_write_image().map_err(invalid)?;
         let has_state =
-            imported(&component, self.engine.wasmtime()).any(|name| bare(&name) == imports::STATE);
-        let shared = Shared { config, process, ration: Ration::default(), logs: self.logs.clone() };
+            imported(&component, self.engine.wasmtime()).any(|name| imports::bare(&name) == imports::STATE);
+        let (engine, logs) = (self.engine.clone(), self.logs.clone());
+        let shared = Shared { config, process, ration: Ration::default(), logs, _engine: engine };
         let sha256 = hex(&Sha256::digest(wasm));
-        Ok(Arc::new(Plugin { shared: Arc::new(shared), pre, has_state, sha256, bytes: wasm.len() }))
+        let plugin = Plugin { shared: Arc::new(shared), pre, has_state, sha256, bytes: wasm.len() };
+        plugin.try_out(check.as_ref())?;
+        Ok(Arc::new(plugin))
     }
 
     fn component(&self, wasm: &[u8]) -> Result<Component, LoadError> {
@@ -111,33 +141,37 @@ impl Loader {
     }
 
     fn check_imports(&self, component: &Component) -> Result<(), LoadError> {
-        let refused: Vec<String> = imported(component, self.engine.wasmtime())
-            .filter(|name| !imports::GRANTED.contains(&bare(name)))
-            .collect();
+        let refused: Vec<String> =
+            imported(component, self.engine.wasmtime()).filter(|name| !imports::is_granted(name)).collect();
         if refused.is_empty() { Ok(()) } else { Err(LoadError::NotGranted(refused)) }
     }
 
-    /// Finds the function that takes batches, and checks its type without instantiating anything.
-    fn export(&self, component: &Component) -> Result<ComponentExportIndex, LoadError> {
-        let engine = self.engine.wasmtime();
-        let shape = |what: String| LoadError::ExportShape(what);
-        let Some(processor) = component.get_export_index(None, EXPORT) else {
-            let ty = component.component_type();
-            return Err(LoadError::NoExport(ty.exports(engine).map(|(name, _)| name.to_owned()).collect()));
-        };
-        let Some((item, process)) = component.get_export(Some(&processor), "process") else {
-            return Err(shape("it has no function `process`".to_owned()));
-        };
-        let ComponentItem::ComponentFunc(function) = item else {
-            return Err(shape("`process` is not a function".to_owned()));
-        };
-        let ty =
-            self.linker.substituted_component_type(component).map_err(|error| shape(format!("{error:#}")))?;
-        function
-            .typecheck::<Params, Returned>(&ty.instance_type())
-            .map_err(|error| shape(format!("`process`: {error:#}")))?;
-        Ok(process)
+    fn no_export(&self, component: &Component) -> LoadError {
+        let ty = component.component_type();
+        LoadError::NoExport(ty.exports(self.engine.wasmtime()).map(|(name, _)| name.to_owned()).collect())
     }
+}
+
+/// Finds a function that the component exports and checks its type, without instantiating anything.
+fn export<P, R>(
+    (component, ty): (&Component, &types::Component),
+    interface: &'static str,
+    name: &str,
+) -> Result<Option<ComponentExportIndex>, LoadError>
+where
+    P: ComponentNamedList + Lower,
+    R: ComponentNamedList + Lift,
+{
+    let shape = |what: String| LoadError::ExportShape { interface, what };
+    let Some(instance) = component.get_export_index(None, interface) else { return Ok(None) };
+    let Some((item, index)) = component.get_export(Some(&instance), name) else {
+        return Err(shape(format!("it has no function `{name}`")));
+    };
+    let ComponentItem::ComponentFunc(function) = item else {
+        return Err(shape(format!("`{name}` is not a function")));
+    };
+    function.typecheck::<P, R>(&ty.instance_type()).map_err(|error| shape(format!("`{name}`: {error:#}")))?;
+    Ok(Some(index))
 }
 
 fn check_preamble(wasm: &[u8]) -> Result<(), LoadError> {
@@ -163,17 +197,14 @@ fn imported(component: &Component, engine: &wasmtime::Engine) -> impl Iterator<I
     names.into_iter()
 }
 
-/// An interface's name without its version.
-fn bare(name: &str) -> &str {
-    name.split_once('@').map_or(name, |(bare, _)| bare)
-}
-
 /// What all instances of a plugin share.
 pub(crate) struct Shared {
     pub(crate) config: HandlerConfig,
     pub(crate) process: ComponentExportIndex,
     pub(crate) ration: Ration,
     pub(crate) logs: Arc<dyn LogSink>,
+    /// Held so that the epoch advances, by which deadlines are kept, as long as there are instances.
+    pub(crate) _engine: Arc<Engine>,
 }
 
 /// A loaded version of a handler: compiled, checked, ready to be instantiated.
@@ -186,6 +217,14 @@ pub struct Plugin {
 }
 
 impl Plugin {
+    /// Makes an instance and throws it away: does it start, and does it like its configuration?
+    fn try_out(&self, check: Option<&ComponentExportIndex>) -> Result<(), LoadError> {
+        let mut instance =
+            Instance::new(&self.pre, &self.shared, NOBODY).map_err(LoadError::Instantiation)?;
+        let Some(check) = check else { return Ok(()) };
+        instance.check(check).map_err(LoadError::Check)?.map_err(LoadError::RefusesConfig)
+    }
+
     /// How it is run.
     pub fn config(&self) -> &HandlerConfig {
         &self.shared.config

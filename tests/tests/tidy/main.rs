@@ -10,7 +10,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// The import table of `runtime/ARCHITECTURE.md`: each crate of ours and those of ours that it may name in
 /// what it ships. A new arrow wants a decision page.
-const IMPORTS: [(&str, &[&str]); 13] = [
+const IMPORTS: [(&str, &[&str]); 14] = [
     ("tidemill-bus", &[]),
     ("tidemill-flow", &["tidemill-bus"]),
     ("tidemill-wasm", &["tidemill-flow"]),
@@ -23,6 +23,7 @@ const IMPORTS: [(&str, &[&str]); 13] = [
     ("json-filter", &["tidemill-sdk"]),
     ("aggregate", &["tidemill-sdk"]),
     ("quake-alerts", &["tidemill-sdk"]),
+    ("vices", &[]),
     ("xtask", &["tidemill-build"]),
 ];
 

@@ -3,19 +3,31 @@
 mod config;
 mod logging;
 mod state;
+mod wasi;
 
 use wasmtime::component::Linker;
 
 use crate::instance::Guest;
 
-/// The interfaces that are granted, without their versions.
-pub(crate) const GRANTED: [&str; 4] = [TYPES, state::NAME, config::NAME, logging::NAME];
+/// The interfaces that are granted, without their versions; of WASI, what [`wasi`] answers.
+const GRANTED: [&str; 4] = [TYPES, state::NAME, config::NAME, logging::NAME];
+
+/// Whether a handler may import the interface `name`, with its version.
+pub(crate) fn is_granted(name: &str) -> bool {
+    GRANTED.contains(&bare(name)) || wasi::is_granted(name)
+}
+
+/// An interface's name without its version.
+pub(crate) fn bare(name: &str) -> &str {
+    name.split_once('@').map_or(name, |(bare, _)| bare)
+}
 
 /// The interface of shapes, which has no function.
 const TYPES: &str = "tidemill:handler/types";
 
 /// The interface whose import means that the handler has state.
 pub(crate) use state::NAME as STATE;
+pub(crate) use wasi::add_to_linker as add_wasi_to_linker;
 
 /// A linker that grants everything in [`GRANTED`].
 pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
