@@ -1,8 +1,11 @@
+//! Sandboxed WebAssembly handlers for Tidemill: plugin directory, engine, compile cache, instances.
 //!
 //! The only crate that names wasmtime. It offers the flow's two ports ([`Plugin`] is a
 //! [`tidemill_flow::handler::Handler`]) and knows no topic, no log and no HTTP. The modules stand in the order
+//! of a plugin's way in: found in the directory, its file read, compiled or taken from the cache, checked,
 //! instantiated, called.
 
+pub mod directory;
 pub mod document;
 pub mod limits;
 pub mod plugin_file;

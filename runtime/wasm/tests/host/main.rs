@@ -2,6 +2,7 @@
 
 mod caching;
 mod calls;
+mod directory;
 mod loading;
 mod support;
 mod vices;
