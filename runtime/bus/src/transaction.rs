@@ -134,7 +134,7 @@ impl StateWrites {
 }
 
 /// A publish that may be sent twice.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IdempotencyKey {
     /// What the publisher named it.
     pub key: String,

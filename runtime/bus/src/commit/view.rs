@@ -9,8 +9,8 @@ use super::groups::Groups;
 use super::tails::Tails;
 use crate::block::BlockHeader;
 use crate::tables::{
-    EndRow, HandlerRow, NextId, Owner, ProgressRow, RowError, TableId, Tables, TopicRow, Tree, TreeError,
-    partition_of, topic_of,
+    BrokenRow, EndRow, HandlerRow, NextId, Owner, ProgressRow, RowError, TableId, Tables, TopicRow, Tree,
+    TreeError, partition_of, topic_of,
 };
 use crate::topics::Catalog;
 use crate::{FrameNumber, HandlerId};
@@ -23,6 +23,10 @@ pub(crate) struct View {
     /// Handlers of whom a change was found broken, and the frame of it: they stop until they are reset.
     pub(crate) broken: DashMap<HandlerId, FrameNumber>,
 }
+
+/// The tables that are held in memory as a whole. What names an id comes after what says whether it lives.
+const LOADED: [TableId; 6] =
+    [TableId::NextIds, TableId::Topics, TableId::Handlers, TableId::Ends, TableId::Progress, TableId::Broken];
 
 /// Why the tables' rows could not be taken into memory.
 #[derive(Debug, thiserror::Error)]
@@ -43,9 +47,7 @@ impl View {
             tables: Tables::new(tree),
             broken: DashMap::new(),
         };
-        // What names an id comes after the table that says whether it lives.
-        for table in [TableId::NextIds, TableId::Topics, TableId::Handlers, TableId::Ends, TableId::Progress]
-        {
+        for table in LOADED {
             let mut broken = Ok(());
             view.tables.scan_tree(table, |owner, rest, value| {
                 if let (Ok(()), Err(error)) = (&broken, view.follow(owner, rest, Some(value))) {
@@ -67,6 +69,15 @@ impl View {
         });
         applied.map_err(|error| error.to_string())?;
         followed.map_err(|error| error.to_string().into())
+    }
+
+    /// Stops a handler of whom a change in `frame` cannot be read. The tables remember it, for they go on
+    /// beyond that frame.
+    pub(crate) fn stop(&self, handler: HandlerId, frame: FrameNumber) {
+        if self.catalog.handler_lives(handler) {
+            let first = *self.broken.entry(handler).or_insert(frame);
+            self.tables.put(Owner::handler(TableId::Broken, handler), b"", &BrokenRow(first).encode());
+        }
     }
 
     /// Takes note of blocks that a replayed frame holds.
@@ -121,6 +132,12 @@ impl View {
                     && self.catalog.partitions(topic).is_some();
                 if lives {
                     self.groups.set(owner.driver, topic, row.map(|row| row.0));
+                }
+            }
+            TableId::Broken => {
+                let row = value.and_then(BrokenRow::decode).ok_or(broken)?;
+                if self.catalog.handler_lives(owner.driver.handler) {
+                    self.broken.insert(owner.driver.handler, row.0);
                 }
             }
             TableId::Meta | TableId::Once | TableId::State => {}

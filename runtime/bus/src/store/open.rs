@@ -71,6 +71,9 @@ impl Store {
         let journal_dir = options.dir.join("journal");
         let disk = RealDisk::open(&journal_dir).map_err(failed(&journal_dir))?;
         let tree = LsmTables::open(&options.dir.join("tables"))?;
+        // Each syncs its own directory; that they are in this one is ours to sync.
+        let synced = std::fs::File::open(&options.dir).and_then(|dir| dir.sync_all());
+        synced.map_err(failed(&options.dir))?;
         let clock = Arc::new(SystemClock::default());
         Self::open_locked(Parts { disk: Arc::new(disk), tree: Box::new(tree), clock }, options, Some(lock))
     }
@@ -114,13 +117,12 @@ impl Store {
 
 /// Plays a section of a frame into memory, as it was when the frame was committed.
 fn replay(view: &View, frame: FrameNumber, section: &Section<'_>) -> Result<(), Arc<str>> {
-    // Deltas of one frame are applied under the number of the frame before it, until the next one comes.
     match section {
         Section::Blocks(headers) => view.recover(headers),
         Section::Delta(delta) => view.apply(delta.bytes)?,
         Section::BrokenDelta { owner: 0 } => return Err("a change of the store's metadata is broken".into()),
         Section::BrokenDelta { owner } => {
-            view.broken.insert(HandlerId(*owner), frame);
+            view.stop(HandlerId(*owner), frame);
         }
     }
     Ok(())

@@ -27,19 +27,20 @@ pub(crate) enum TableId {
     Progress = 6,
     /// State by driver and the guest's key.
     State = 7,
+    /// Handlers of whom a change was found broken, and the frame of it.
+    Broken = 8,
 }
 
 impl TableId {
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {
-        use TableId::{Ends, Handlers, Meta, NextIds, Once, Progress, State, Topics};
-        [Meta, Topics, Handlers, NextIds, Ends, Once, Progress, State]
-            .into_iter()
-            .find(|&id| id as u8 == byte)
+        use TableId::{Broken, Ends, Handlers, Meta, NextIds, Once, Progress, State, Topics};
+        let all = [Meta, Topics, Handlers, NextIds, Ends, Once, Progress, State, Broken];
+        all.into_iter().find(|&id| id as u8 == byte)
     }
 
     /// Whether its rows belong to a driver; the others belong to the store.
     pub(crate) fn is_drivers(self) -> bool {
-        matches!(self, Self::Progress | Self::State)
+        matches!(self, Self::Progress | Self::State | Self::Broken)
     }
 }
 
@@ -55,6 +56,11 @@ pub(crate) const NO_DRIVER: DriverKey =
     DriverKey { handler: HandlerId(0), partition: Partition(0), lane: Lane(0) };
 
 impl Owner {
+    /// The rows of `table` that are a handler's as a whole.
+    pub(crate) fn handler(table: TableId, handler: HandlerId) -> Self {
+        Self { table, driver: DriverKey { handler, ..NO_DRIVER } }
+    }
+
     /// The store's own rows of `table`.
     pub(crate) fn store(table: TableId) -> Self {
         Self { table, driver: NO_DRIVER }
@@ -135,9 +141,9 @@ mod tests {
 
     #[test]
     fn every_table_comes_back_from_its_byte() {
-        for byte in 0..=7 {
+        for byte in 0..=8 {
             assert_eq!(TableId::from_byte(byte).map(|id| id as u8), Some(byte));
         }
-        assert_eq!(TableId::from_byte(8), None);
+        assert_eq!(TableId::from_byte(9), None);
     }
 }

@@ -24,7 +24,7 @@ impl Living {
     pub(crate) fn is_dead(&self, key: &[u8], value: Option<&[u8]>) -> bool {
         let Some((owner, rest)) = Owner::split(key) else { return false };
         match owner.table {
-            TableId::State => self.is_dead_handler(owner.driver.handler),
+            TableId::State | TableId::Broken => self.is_dead_handler(owner.driver.handler),
             TableId::Progress => {
                 self.is_dead_handler(owner.driver.handler)
                     || topic_of(rest).is_some_and(|id| self.is_dead_topic(id))

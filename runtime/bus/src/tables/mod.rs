@@ -24,5 +24,5 @@ pub use living::Living;
 pub(crate) use living::is_expired;
 pub use lsm::LsmTables;
 pub use model::ModelTables;
-pub(crate) use rows::{EndRow, HandlerRow, NextId, OnceRow, ProgressRow, RowError, TopicRow};
+pub(crate) use rows::{BrokenRow, EndRow, HandlerRow, NextId, OnceRow, ProgressRow, RowError, TopicRow};
 pub use tree::{Entry, Tree, TreeError};

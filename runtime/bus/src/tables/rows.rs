@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::bytes::Reader;
 use crate::transaction::{Progress, Run};
-use crate::{Offset, Partition};
+use crate::{FrameNumber, Offset, Partition};
 
 const VERSION: u8 = 1;
 
@@ -73,6 +73,20 @@ impl NextId {
 
     pub(crate) fn decode(row: &[u8]) -> Option<u64> {
         versioned(row)?.u64()
+    }
+}
+
+/// A handler of whom a change was found broken: the frame of the change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BrokenRow(pub(crate) FrameNumber);
+
+impl BrokenRow {
+    pub(crate) fn encode(self) -> Vec<u8> {
+        [&[VERSION][..], &self.0.0.to_le_bytes()].concat()
+    }
+
+    pub(crate) fn decode(row: &[u8]) -> Option<Self> {
+        Some(Self(FrameNumber(versioned(row)?.u64()?)))
     }
 }
 
@@ -176,6 +190,8 @@ mod tests {
             let handler = HandlerRow { name: name.as_str().into() };
             prop_assert_eq!(HandlerRow::decode(&handler.encode()), Some(handler));
             prop_assert_eq!(NextId::decode(&NextId::encode(big)), Some(big));
+            let broken = BrokenRow(FrameNumber(big));
+            prop_assert_eq!(BrokenRow::decode(&broken.encode()), Some(broken));
             let progress =
                 ProgressRow(Progress { next: Offset(big), attempts: small, not_before: time });
             prop_assert_eq!(ProgressRow::decode(&progress.encode()), Some(progress));
@@ -192,6 +208,7 @@ mod tests {
         fn decoding_never_panics(row in proptest::collection::vec(any::<u8>(), 0..80)) {
             let _ = (TopicRow::decode(&row), HandlerRow::decode(&row), NextId::decode(&row));
             let _ = (ProgressRow::decode(&row), EndRow::decode(&row), OnceRow::decode(&row));
+            let _ = BrokenRow::decode(&row);
         }
     }
 }

@@ -504,3 +504,50 @@ fn a_closed_store_refuses_and_can_be_read() {
     assert_eq!(store.create_topic("u", None), Err(AdminError::Aborted(Abort::Closing)));
     assert_eq!(values(&store, target, Offset(0), ALL), [b"a"]);
 }
+
+#[test]
+fn a_broken_change_stops_its_handler_until_it_is_reset_and_nobody_else() {
+    const MARK: &[u8] = b"this value will be broken";
+    let world = World::new(1);
+    let store = world.open().unwrap();
+    let source = topic(&store, "t").partition(Partition(0));
+    let (hurt, sound) = (store.handler_id("hurt").unwrap(), store.handler_id("sound").unwrap());
+    for (handler, value) in [(hurt, MARK), (sound, b"sound")] {
+        let mut state = StateWrites::default();
+        state.push(b"k", Some(value));
+        committed(store.commit(Transaction { state, ..step(&store, driver(handler, 0), source, 1) }));
+    }
+    committed(store.commit(publish(source, &[b"a"])));
+    drop(store);
+    // The disk as it is, but for one bit in a frame that a later one says was synced.
+    let broken = World { disk: world.disk.copy(2), ..world };
+    let (name, mut bytes) = (1..9)
+        .map(|number| format!("{number:020}.segment"))
+        .find_map(|name| Some((name.clone(), broken.disk.bytes(&name)?)))
+        .unwrap();
+    let at = bytes.windows(MARK.len()).position(|bytes| bytes == MARK).unwrap();
+    bytes[at] ^= 1;
+    broken.disk.put(&name, &bytes);
+
+    let check = |store: &Store| {
+        let error = store.progress(driver(hurt, 0), source.topic).unwrap_err();
+        assert!(error.to_string().contains("broken"), "{error}");
+        assert!(store.state_scan(driver(hurt, 0), b"", None, 9).is_err());
+        assert!(store.group("hurt").unwrap().broken.is_some());
+        let transaction = step(store, driver(hurt, 0), source, 2);
+        assert_eq!(aborted(store.commit(transaction)), Abort::Fenced(driver(hurt, 0)));
+        assert_eq!(next_of(store, driver(sound, 0), source), Some(1));
+        assert_eq!(values(store, source, Offset(0), ALL), [b"a"]);
+    };
+    let store = broken.open().unwrap();
+    check(&store);
+    // The tables remember when the frame is behind them.
+    store.close().unwrap();
+    drop(store);
+    let store = broken.open().unwrap();
+    assert_eq!(store.recovery().frames_replayed, 1);
+    check(&store);
+    let new = store.reset_group("hurt").unwrap();
+    committed(store.commit(step(&store, driver(new, 0), source, 1)));
+    assert_eq!(store.group("hurt").unwrap().broken, None);
+}

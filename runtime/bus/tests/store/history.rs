@@ -3,7 +3,7 @@
 use tidemill_bus::log::{AdminError, Log, Outcome};
 use tidemill_bus::store::Store;
 use tidemill_bus::testing::Random;
-use tidemill_bus::transaction::{Progress, ProgressUpdate, StateWrites};
+use tidemill_bus::transaction::{IdempotencyKey, NewBlock, Progress, ProgressUpdate, StateWrites};
 use tidemill_bus::{Offset, Partition, TopicId, TopicPartition, Transaction};
 
 use crate::harness::{World, block, columns, commit_group, driver};
@@ -143,12 +143,14 @@ impl Run<'_> {
         for _ in 0..=self.pick(4) {
             let Some(target) = self.source() else { return };
             let blocks = (0..=self.pick(2)).map(|_| self.block(target)).collect();
-            transactions.push(Transaction { blocks, ..Transaction::default() });
+            let key = format!("key {}", self.random.draw());
+            let once = self.random.one_in(3).then_some(IdempotencyKey { key, body: [7; 32] });
+            transactions.push(Transaction { blocks, once, ..Transaction::default() });
         }
         self.group(transactions);
     }
 
-    fn block(&mut self, target: TopicPartition) -> tidemill_bus::transaction::NewBlock {
+    fn block(&mut self, target: TopicPartition) -> NewBlock {
         let mut values = Vec::new();
         for _ in 0..=self.pick(4) {
             self.written += 1;

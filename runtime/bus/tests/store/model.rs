@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tidemill_bus::log::{Log, Outcome, PartitionRange};
 use tidemill_bus::store::Store;
-use tidemill_bus::transaction::{Progress, Run};
+use tidemill_bus::transaction::{IdempotencyKey, Progress, Run};
 use tidemill_bus::{DriverKey, HandlerId, Offset, Partition, TopicId, TopicPartition, Transaction};
 
 use crate::harness::{ALL, values};
@@ -18,7 +18,8 @@ pub(crate) struct Model {
     pub(crate) handlers: BTreeMap<String, HandlerId>,
     pub(crate) progress: BTreeMap<(DriverKey, TopicId), Progress>,
     pub(crate) state: BTreeMap<(DriverKey, Vec<u8>), Vec<u8>>,
-    pub(crate) once: BTreeMap<String, ([u8; 32], Vec<Run>)>,
+    /// Publishes that are remembered, and where their first events went.
+    pub(crate) once: BTreeMap<IdempotencyKey, Run>,
     pub(crate) topics_made: u64,
     pub(crate) handlers_made: u64,
 }
@@ -74,6 +75,11 @@ impl Model {
         {
             return false;
         }
+        if let (Some(once), Some(block)) = (&transaction.once, transaction.blocks.first()) {
+            let offset = Offset(self.partition_mut(block.target).unwrap().len() as u64);
+            let count = u32::try_from(block.columns.len()).unwrap();
+            self.once.insert(once.clone(), Run { partition: block.target.partition, offset, count });
+        }
         for block in &transaction.blocks {
             let values = block.columns.iter().map(|event| event.value.unwrap().to_vec());
             let values: Vec<_> = values.collect();
@@ -113,7 +119,20 @@ impl Model {
                 self.compare_partition(store, name, source, expected)?;
             }
         }
-        self.compare_groups(store)
+        self.compare_groups(store)?;
+        for (once, first) in &self.once {
+            let again = Transaction { once: Some(once.clone()), ..Transaction::default() };
+            let Outcome::Committed(receipt) = store.commit(again) else {
+                return Err(format!("{once:?} cannot be sent again"));
+            };
+            let begins = receipt.runs.first().is_some_and(|run| {
+                (run.partition, run.offset) == (first.partition, first.offset) && run.count >= first.count
+            });
+            if !(receipt.repeated && begins) {
+                return Err(format!("{once:?} was forgotten"));
+            }
+        }
+        Ok(())
     }
 
     fn compare_partition(
