@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::admin::{self, AdminDone, AdminOp};
@@ -57,6 +58,7 @@ struct Entry {
 
 impl Committer {
     pub(crate) fn new(shared: Arc<Shared>, journal: Journal) -> Self {
+        shared.meter.journal_bytes.store(journal.bytes(), Ordering::Relaxed);
         let (stopped, unsynced_since, group) = (None, None, Group::default());
         Self { shared, journal: Some(journal), stopped, unsynced_since, group }
     }
@@ -221,6 +223,8 @@ impl Committer {
     }
 
     fn stop(&mut self, what: Arc<str>) -> Abort {
+        // Nothing is ever synced again.
+        self.unsynced_since = None;
         if self.stopped.is_none() {
             self.shared.notices.push(Notice::Poisoned(Arc::clone(&what)));
             self.stopped = Some(Stopped(Arc::clone(&what)));
@@ -303,6 +307,10 @@ impl Committer {
 
     /// Closes the overlay at a frame that is synced, for a checkpoint; `None` if there is nothing to flush.
     pub(crate) fn seal(&mut self) -> Result<Option<Checkpoint>, Stopped> {
+        if let Some(stopped) = &self.stopped {
+            // What is applied may never have been synced.
+            return Err(stopped.clone());
+        }
         if self.unsynced_since.is_some() && self.shared.options.control != Control::AnswerBeforeSync {
             self.sync()?;
         }
@@ -330,19 +338,16 @@ impl Committer {
         let Some(journal) = &mut self.journal else { return Ok(0) };
         crash::point("release");
         let mut left = journal.bytes();
-        journal.release(FrameNumber(until), &mut |segment| {
+        let released = journal.release(FrameNumber(until), &mut |segment| {
             let drops = may_drop(segment, left);
             if drops {
                 left -= segment.bytes;
                 segment.partitions.iter().for_each(|end| tails.release(end.source, end.end));
             }
             drops
-        })
-    }
-
-    /// Bytes of all segments.
-    pub(crate) fn journal_bytes(&self) -> u64 {
-        self.journal.as_ref().map_or(0, Journal::bytes)
+        });
+        self.shared.meter.journal_bytes.store(journal.bytes(), Ordering::Relaxed);
+        released
     }
 
     /// Ends the journal cleanly. Nothing can be written any more.

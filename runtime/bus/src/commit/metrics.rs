@@ -25,7 +25,7 @@ macro_rules! metrics {
             pub overlay_bytes: u64,
             /// Bytes of recent blocks in memory.
             pub tail_bytes: u64,
-            /// Bytes of all segments.
+            /// Bytes of all segments, when retention last looked.
             pub journal_bytes: u64,
             /// Transactions that wait.
             pub queued: u64,
@@ -37,6 +37,8 @@ macro_rules! metrics {
         #[derive(Debug, Default)]
         pub(crate) struct Meter {
             $(pub(crate) $name: Count,)*
+            /// Bytes of all segments, when retention last looked.
+            pub(crate) journal_bytes: AtomicU64,
             latency: [AtomicU64; LATENCY_BOUNDS_US.len() + 1],
             latency_sum_us: AtomicU64,
         }
@@ -47,6 +49,7 @@ macro_rules! metrics {
                 Metrics {
                     $($name: self.$name.get(),)*
                     commit_latency: std::array::from_fn(|at| self.latency[at].load(Ordering::Relaxed)),
+                    journal_bytes: self.journal_bytes.load(Ordering::Relaxed),
                     commit_latency_sum_us: self.latency_sum_us.load(Ordering::Relaxed),
                     ..Metrics::default()
                 }

@@ -138,7 +138,10 @@ fn checkpoint_loop(shared: &Shared, committer: &Mutex<Committer>) {
             }
         }
         if let Err(error) = shared.checkpoint(committer) {
-            shared.failed("a checkpoint", &error.to_string());
+            // That the journal stopped was said when it did.
+            if let CloseError::Tables(error) = &error {
+                shared.failed("a checkpoint", &error.to_string());
+            }
             // The same error at once helps nobody.
             let mut lock = shared.pace.lock.lock();
             if !shared.pace.is_stopping.load(Ordering::Acquire) {

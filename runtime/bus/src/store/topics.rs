@@ -55,7 +55,6 @@ impl Store {
             persisted_frame: shared.view.tables.persisted(),
             overlay_bytes: shared.view.tables.overlay_bytes() as u64,
             tail_bytes: shared.view.tails.cached_bytes() as u64,
-            journal_bytes: self.inner.committer.lock().journal_bytes(),
             queued: queued as u64,
             queued_bytes: queued_bytes as u64,
             ..shared.meter.snapshot()

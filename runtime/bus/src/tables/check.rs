@@ -183,6 +183,21 @@ fn rows_of_the_dead_go_with_a_compaction() {
 }
 
 #[test]
+fn flushes_leave_no_versions_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let tree = LsmTables::open(directory.path()).unwrap();
+    for frame in 1..=20 {
+        tree.persist(frame, &mut [(owner(1).key(b"k"), Some(vec![1]))].into_iter()).unwrap();
+        tree.compact().unwrap();
+    }
+    let names = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let versions = names.filter(|name| name.to_string_lossy().starts_with('v')).count();
+    assert!(versions <= 2, "{versions} versions");
+    let tables = std::fs::read_dir(directory.path().join("tables")).unwrap().count();
+    assert!(tables <= 5, "{tables} tables");
+}
+
+#[test]
 fn a_failed_flush_is_flushed_again_before_anything_newer() {
     let model = ModelTables::default();
     let tables = Tables::new(Box::new(model.clone()));

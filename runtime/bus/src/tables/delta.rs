@@ -7,8 +7,8 @@
 
 use thiserror::Error;
 
-use super::bytes::Reader;
 use super::key::{NO_DRIVER, Owner, TableId};
+use crate::bytes::Reader;
 use crate::transaction::StateWrites;
 use crate::{DriverKey, HandlerId, Lane, Partition};
 
@@ -60,10 +60,10 @@ impl Deltas {
         section: &[u8],
         mut row: impl FnMut(Owner, &[u8], Option<&[u8]>),
     ) -> Result<(), DeltaError> {
-        let mut reader = Reader(section);
+        let mut reader = Reader::new(section);
         let driver = read_driver(&mut reader).ok_or(DeltaError { at: 0 })?;
         while !reader.is_empty() {
-            let at = section.len() - reader.0.len();
+            let at = section.len() - reader.rest().len();
             read_group(driver, &mut reader, &mut row).ok_or(DeltaError { at })?;
         }
         Ok(())
@@ -84,13 +84,13 @@ fn read_group(
     let table = TableId::from_byte(reader.u8()?)?;
     let owner = Owner { table, driver: if table.is_drivers() { driver } else { NO_DRIVER } };
     let count = usize::try_from(reader.u32()?).ok()?;
-    let (keys, _) = reader.bytes(count.checked_mul(4)?)?.as_chunks::<4>();
-    let (values, _) = reader.bytes(count.checked_mul(4)?)?.as_chunks::<4>();
+    let (keys, _) = reader.take(count.checked_mul(4)?)?.as_chunks::<4>();
+    let (values, _) = reader.take(count.checked_mul(4)?)?.as_chunks::<4>();
     for (key, value) in keys.iter().zip(values) {
-        let rest = reader.bytes(usize::try_from(u32::from_le_bytes(*key)).ok()?)?;
+        let rest = reader.take(usize::try_from(u32::from_le_bytes(*key)).ok()?)?;
         let value_len = i32::from_le_bytes(*value);
         let value = match usize::try_from(value_len) {
-            Ok(len) => Some(reader.bytes(len)?),
+            Ok(len) => Some(reader.take(len)?),
             Err(_) if value_len == -1 => None,
             Err(_) => return None,
         };

@@ -1,7 +1,7 @@
 //! Keys of rows: table, handler id, partition, lane, then the row's own part; numbers big-endian, so that
 //! the order of bytes is the order of numbers. Knows no value.
 
-use crate::tables::bytes::Reader;
+use crate::bytes::Reader;
 use crate::{DriverKey, HandlerId, Lane, Partition, TopicId, TopicPartition};
 
 /// Bytes of a key before the row's own part.
@@ -82,12 +82,12 @@ impl Owner {
 
     /// Takes a key apart; `None` if it is none of ours.
     pub(crate) fn split(key: &[u8]) -> Option<(Self, &[u8])> {
-        let mut reader = Reader(key);
+        let mut reader = Reader::new(key);
         let table = TableId::from_byte(reader.u8()?)?;
         let handler = HandlerId(u64::from_be_bytes(reader.array()?));
         let partition = Partition(u32::from_be_bytes(reader.array()?));
         let lane = Lane(u32::from_be_bytes(reader.array()?));
-        Some((Self { table, driver: DriverKey { handler, partition, lane } }, reader.0))
+        Some((Self { table, driver: DriverKey { handler, partition, lane } }, reader.rest()))
     }
 }
 
@@ -98,7 +98,7 @@ pub(crate) fn topic_rest(topic: TopicId) -> [u8; 8] {
 
 /// The topic that begins a row's own part.
 pub(crate) fn topic_of(rest: &[u8]) -> Option<TopicId> {
-    Reader(rest).array().map(|id| TopicId(u64::from_be_bytes(id)))
+    Reader::new(rest).array().map(|id| TopicId(u64::from_be_bytes(id)))
 }
 
 /// The row of a partition.
@@ -111,7 +111,7 @@ pub(crate) fn partition_rest(source: TopicPartition) -> [u8; 12] {
 
 /// The partition that a row's own part names.
 pub(crate) fn partition_of(rest: &[u8]) -> Option<TopicPartition> {
-    let mut reader = Reader(rest);
+    let mut reader = Reader::new(rest);
     let topic = TopicId(u64::from_be_bytes(reader.array()?));
     let partition = Partition(u32::from_be_bytes(reader.array()?));
     reader.is_empty().then_some(TopicPartition { topic, partition })

@@ -4,7 +4,6 @@
 //! applied to the *overlay* in memory; a checkpoint hands it to the *tree* on disk. Two frame numbers are
 //! never confused: *applied* (in memory) and *persisted* (in the tree and synced).
 
-mod bytes;
 #[cfg(test)]
 mod check;
 mod delta;

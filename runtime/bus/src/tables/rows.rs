@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::bytes::Reader;
+use crate::bytes::Reader;
 use crate::transaction::{Progress, Run};
 use crate::{FrameNumber, Offset, Partition};
 
@@ -167,7 +167,7 @@ impl OnceRow {
 }
 
 fn versioned(row: &[u8]) -> Option<Reader<'_>> {
-    let mut reader = Reader(row);
+    let mut reader = Reader::new(row);
     (reader.u8()? == VERSION).then_some(reader)
 }
 

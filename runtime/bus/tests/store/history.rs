@@ -1,7 +1,7 @@
 //! A random history of a store: what it is asked to do, step by step, the same for the same seed.
 
 use tidemill_bus::log::{AdminError, Log, Outcome};
-use tidemill_bus::store::Store;
+use tidemill_bus::store::{Store, Sync};
 use tidemill_bus::testing::Random;
 use tidemill_bus::transaction::{IdempotencyKey, NewBlock, Progress, ProgressUpdate, StateWrites};
 use tidemill_bus::{Offset, Partition, TopicId, TopicPartition, Transaction};
@@ -13,12 +13,11 @@ const TOPICS: [&str; 3] = ["in", "mid", "out"];
 const HANDLERS: [&str; 2] = ["one", "two"];
 
 /// How a history ended.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Ended {
-    /// What was acknowledged.
-    pub(crate) acked: Model,
-    /// What was acknowledged, and what was under way when the power was cut.
-    pub(crate) maybe: Model,
+    /// What may be found: what was acknowledged last, that with the group that was under way when the power was
+    /// cut, and, if commits are not synced at once, what was acknowledged at any time since the last sync.
+    pub(crate) may_be_found: Vec<Model>,
     /// Tables older than this flush are of no use: what came before it was released.
     pub(crate) oldest_flush: Option<usize>,
 }
@@ -29,7 +28,7 @@ pub(crate) fn run(world: &World, store: &Store, seed: u64, steps: usize, before:
         world,
         store,
         random: Random::new(seed),
-        acked: before.clone(),
+        acked: vec![before.clone()],
         maybe: before,
         oldest_flush: None,
         written: 0,
@@ -39,16 +38,19 @@ pub(crate) fn run(world: &World, store: &Store, seed: u64, steps: usize, before:
         if world.disk.crashed() {
             break;
         }
-        run.acked = run.maybe.clone();
+        run.acknowledge();
     }
-    Ended { acked: run.acked, maybe: run.maybe, oldest_flush: run.oldest_flush }
+    let mut may_be_found = run.acked;
+    may_be_found.push(run.maybe);
+    Ended { may_be_found, oldest_flush: run.oldest_flush }
 }
 
 struct Run<'a> {
     world: &'a World,
     store: &'a Store,
     random: Random,
-    acked: Model,
+    /// What was acknowledged, from the last sync on.
+    acked: Vec<Model>,
     maybe: Model,
     oldest_flush: Option<usize>,
     /// Makes every value another one.
@@ -79,8 +81,10 @@ impl Run<'_> {
             }
             19 => self.change_group(handler),
             20..22 => {
-                // It fails when the power is cut; nothing is acknowledged by it.
-                let _ = self.store.checkpoint();
+                // It fails when the power is cut; nothing is acknowledged by it, but all before it is synced.
+                if self.store.checkpoint().is_ok() {
+                    self.acked.drain(..self.acked.len() - 1);
+                }
             }
             22..24 => {
                 let flushes = self.world.tables.flushes().len();
@@ -212,7 +216,14 @@ impl Run<'_> {
         }
         // A committed answer after the power cut is an acknowledgement like any other.
         if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Committed(_))) {
-            self.acked = self.maybe.clone();
+            self.acknowledge();
         }
+    }
+
+    fn acknowledge(&mut self) {
+        if self.world.options.sync == Sync::Always {
+            self.acked.clear();
+        }
+        self.acked.push(self.maybe.clone());
     }
 }
