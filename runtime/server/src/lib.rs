@@ -1,4 +1,12 @@
 //! HTTP API, metrics and wiring of the Tidemill runtime.
 
+pub mod config;
+pub mod http;
 pub mod limits;
+pub mod metrics;
 pub mod publish;
+pub mod runtime;
+mod tasks;
+
+pub use config::Config;
+pub use runtime::{Runtime, StartError};

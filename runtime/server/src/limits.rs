@@ -5,6 +5,10 @@ use std::time::Duration;
 /// Bytes of a request's body. One publish is one transaction, and the store takes blocks of 8 MiB.
 pub const BODY_BYTES_MAX: usize = 8 << 20;
 
+/// Bytes that are read of a body above the limit before it is refused, so that a client that sends without
+/// asking gets to read why. Beyond that its connection breaks.
+pub const DISCARDED_BYTES_MAX: usize = 8 * BODY_BYTES_MAX;
+
 /// Bytes of an event: key, headers and value. Half of a block, so that a block always takes one.
 pub const EVENT_BYTES_MAX: usize = 4 << 20;
 
@@ -26,3 +30,27 @@ pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
 
 /// How long a client whom the store cannot serve now is asked to wait: a few group commits.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Bodies up to this are read on the thread that took them; longer ones would hold up its other requests.
+pub const INLINE_BODY_BYTES_MAX: usize = 32 << 10;
+
+/// Bytes of lines that a reader is sent at a time.
+pub const READ_CHUNK_BYTES: usize = 128 << 10;
+
+/// Bytes of batches that one reader holds, all partitions together, but for one event of each.
+pub const READER_BYTES_MAX: usize = 1 << 20;
+
+/// Events that a reader asks a partition for at once.
+pub const READER_BATCH_EVENTS_MAX: usize = 4096;
+
+/// Readers at a time, followers included: each holds up to [`READER_BYTES_MAX`].
+pub const READERS_MAX: usize = 256;
+
+/// How long a stop waits for requests under way before it goes on without them.
+pub const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// Bytes of a body that is not events: a few settings.
+pub const SMALL_BODY_BYTES_MAX: usize = 64 << 10;
+
+/// Dead letters in one answer. More are looked at one page after the other, dropping what is done with.
+pub const DEAD_LETTERS_MAX: u64 = 1000;

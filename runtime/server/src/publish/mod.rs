@@ -56,7 +56,7 @@ pub struct Plan {
     /// The time of events without one, in milliseconds since the Unix epoch.
     pub now_ms: i64,
     /// Chooses the partition of the events without a key.
-    pub turn: usize,
+    pub turn: u32,
 }
 
 /// The events of a request, ready to be submitted.
@@ -79,6 +79,11 @@ pub fn read(body: &[u8], plan: &Plan) -> Result<Placed, Refused> {
     }
     let (blocks, order) = places.into_blocks();
     Ok(Placed { blocks, order })
+}
+
+/// Whether `text` is one JSON value.
+pub fn is_json(text: &str) -> bool {
+    scan::Scan::new(text, &[]).whole().is_ok()
 }
 
 #[cfg(test)]

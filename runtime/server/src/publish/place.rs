@@ -15,19 +15,19 @@ pub(super) struct Places {
     topic: Topic,
     open: Vec<Columns>,
     full: Vec<(Partition, Columns)>,
-    without_key: usize,
+    without_key: Partition,
     order: Vec<u32>,
     bytes: usize,
 }
 
 impl Places {
     /// No events yet. Those without a key all go to one partition, chosen by `turn`.
-    pub(super) fn new(topic: Topic, turn: usize) -> Self {
-        let partitions = topic.partitions.max(1) as usize;
+    pub(super) fn new(topic: Topic, turn: u32) -> Self {
+        let partitions = topic.partitions.max(1);
         Self {
-            open: vec![Columns::default(); partitions],
+            open: vec![Columns::default(); partitions as usize],
             full: Vec::new(),
-            without_key: turn % partitions,
+            without_key: Partition(turn % partitions),
             order: Vec::new(),
             bytes: 0,
             topic,
@@ -36,7 +36,7 @@ impl Places {
 
     /// Makes room for `events` more with `bytes` of data, if they all go to the same partition.
     pub(super) fn reserve(&mut self, events: usize, bytes: usize) {
-        let columns = &mut self.open[self.without_key];
+        let columns = &mut self.open[self.without_key.0 as usize];
         columns.times.reserve(events);
         columns.key_lens.reserve(events);
         columns.header_lens.reserve(events);
@@ -60,16 +60,16 @@ impl Places {
         if self.bytes > PUBLISH_COLUMN_BYTES_MAX {
             return Err(Refused::TooLarge { limit: PUBLISH_COLUMN_BYTES_MAX });
         }
-        let index = match event.key {
-            Some(key) => partition::of_key(key, self.topic.partitions).0 as usize,
+        let partition = match event.key {
+            Some(key) => partition::of_key(key, self.topic.partitions),
             None => self.without_key,
         };
-        let columns = &mut self.open[index];
+        let columns = &mut self.open[partition.0 as usize];
         if columns.byte_len() + bytes > BLOCK_BYTES_MAX {
-            self.full.push((Partition(index as u32), std::mem::take(columns)));
+            self.full.push((partition, std::mem::take(columns)));
         }
         columns.push(event);
-        self.order.push(index as u32);
+        self.order.push(partition.0);
         Ok(())
     }
 

@@ -104,7 +104,8 @@ fn events_and_publishes_are_bounded() {
 
 #[test]
 fn blocks_are_cut_at_their_limit_and_keep_the_order() {
-    let body: String = (0..500_000).map(|number| format!("{number}\n")).collect();
+    let lines: Vec<_> = (0..500_000).map(|number| number.to_string()).collect();
+    let body = lines.join("\n");
     let placed = read(body.as_bytes(), &plan(Format::Ndjson, 1)).unwrap();
     assert!(placed.blocks.len() > 1);
     assert!(placed.blocks.iter().all(|block| block.byte_len() <= crate::limits::BLOCK_BYTES_MAX));
@@ -137,9 +138,10 @@ proptest! {
         let texts: Vec<String> = sent.iter().map(|(key, time, value, name)| serde_json::json!({
             "key": key, "nested": [{ "time": time }], "headers": { name: value },
         }).to_string()).collect();
-        let (format, body) = match as_array {
-            true => (Format::Json, format!("[{}]", texts.join(","))),
-            false => (Format::Ndjson, texts.join("\n")),
+        let (format, body) = if as_array {
+            (Format::Json, format!("[{}]", texts.join(",")))
+        } else {
+            (Format::Ndjson, texts.join("\n"))
         };
         let mut plan = with_pointers(format, ["/key", "/nested/0/time", "/headers"]);
         plan.topic.partitions = partitions;

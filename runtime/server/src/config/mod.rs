@@ -1,0 +1,5 @@
+//! `tidemill.toml`: the runtime's own file, with a default for everything. Knows keys, not what they do.
+
+mod file;
+
+pub use file::{Config, ConfigError, Hold, HttpConfig, LogConfig, LogFormat, RetentionConfig, StoreConfig, SyncConfig};

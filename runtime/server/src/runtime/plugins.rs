@@ -1,0 +1,90 @@
+//! From the plugin directory to the flow: which version of each handler is in charge, and what is wrong with
+//! those that are not.
+
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use tidemill_flow::Flow;
+use tidemill_wasm::Plugin;
+use tidemill_wasm::directory::{Change, Listener};
+
+/// What tells a version of a plugin apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// SHA-256 of the component, in hexadecimal.
+    pub sha256: String,
+    /// Bytes of the component.
+    pub bytes: usize,
+}
+
+/// What became of a plugin.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PluginState {
+    /// The version in charge, if one is.
+    pub version: Option<Version>,
+    /// Why the newest file was not taken; the version in charge, if there is one, goes on.
+    pub error: Option<String>,
+}
+
+/// The plugins by the names of their handlers.
+pub struct Plugins {
+    flow: Arc<Flow>,
+    states: DashMap<String, PluginState>,
+}
+
+impl Plugins {
+    /// No plugins yet; they are installed in `flow`.
+    pub(crate) fn new(flow: Arc<Flow>) -> Self {
+        Self { flow, states: DashMap::new() }
+    }
+
+    /// What became of a plugin.
+    pub fn get(&self, name: &str) -> Option<PluginState> {
+        self.states.get(name).map(|state| state.clone())
+    }
+
+    /// All plugins by name.
+    pub fn all(&self) -> Vec<(String, PluginState)> {
+        let mut all: Vec<_> =
+            self.states.iter().map(|state| (state.key().clone(), state.value().clone())).collect();
+        all.sort_unstable_by(|one, two| one.0.cmp(&two.0));
+        all
+    }
+
+    fn load(&self, plugin: Arc<Plugin>) {
+        let config = plugin.config().clone();
+        let name = config.name.clone();
+        let version = Version { sha256: plugin.sha256().to_owned(), bytes: plugin.bytes() };
+        match self.flow.replace(config, plugin) {
+            Ok(()) => {
+                tracing::info!(handler = name, version = version.sha256, "the handler is in charge");
+                self.states.insert(name, PluginState { version: Some(version), error: None });
+            }
+            Err(error) => self.fail(name, error.to_string()),
+        }
+    }
+
+    fn fail(&self, name: String, error: String) {
+        tracing::error!(handler = name, "the plugin was not taken: {error}");
+        self.states.entry(name).or_default().error = Some(error);
+    }
+
+    fn remove(&self, name: &str) {
+        // A plugin that was never installed is gone all the same.
+        match self.flow.remove(name) {
+            Ok(()) => tracing::info!(handler = name, "the handler is gone; its group and state stay"),
+            Err(unknown) => tracing::debug!("{unknown}"),
+        }
+        self.states.remove(name);
+    }
+}
+
+impl Listener for Plugins {
+    fn changed(&self, change: Change) {
+        match change {
+            Change::Loaded(plugin) => self.load(plugin),
+            Change::Removed { name } => self.remove(&name),
+            Change::Failed { name, error } => self.fail(name, error.to_string()),
+        }
+    }
+}
