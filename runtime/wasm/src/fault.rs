@@ -69,12 +69,12 @@ fn frames(backtrace: Option<&WasmBacktrace>) -> String {
 
 fn frame(frame: &FrameInfo) -> String {
     let symbol = frame.symbols().first();
-    let name = match frame.func_name().or(symbol.and_then(FrameSymbol::name)) {
+    let mut line = match frame.func_name().or(symbol.and_then(FrameSymbol::name)) {
         Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
         None => format!("function {}", frame.func_index()),
     };
-    match symbol.and_then(|symbol| symbol.file().zip(symbol.line())) {
-        Some((file, line)) => format!("{name} ({file}:{line})"),
-        None => name,
+    if let Some((file, number)) = symbol.and_then(|symbol| symbol.file().zip(symbol.line())) {
+        line.push_str(&format!(" ({file}:{number})"));
     }
+    line
 }

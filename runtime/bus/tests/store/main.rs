@@ -2,13 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
-mod answers;
+mod behaviour;
 mod bounds;
 mod crash;
 mod directory;
-mod faults;
 mod harness;
 mod history;
 mod model;
 mod threads;
-mod time;

@@ -3,7 +3,6 @@
 
 mod handler;
 mod histories;
-mod layers;
 mod log;
 mod model;
 mod operations;

@@ -1,0 +1,283 @@
+//! The command line, as clap reads it. Does nothing.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Parser, Subcommand, ValueHint};
+
+use crate::output::Output;
+
+const EXAMPLES: &str = "\
+Examples:
+  tidemill run --data data --plugins plugins          start a runtime
+  tidemill publish quakes earthquakes.ndjson          publish a file, one event a line
+  tidemill tail quake-alerts --follow                 watch what comes out
+  tidemill handlers                                   see what runs, and how far behind it is";
+
+/// An event processing runtime: durable topics, sandboxed WebAssembly handlers.
+#[derive(Debug, Parser)]
+#[command(name = "tidemill", version, about, after_help = format!("{EXAMPLES}\n\n{}", crate::exit::HELP))]
+pub struct Args {
+    /// How results are shown.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub output: Output,
+    /// The runtime's address.
+    #[arg(long, global = true, env = "TIDEMILL_URL", default_value = "http://127.0.0.1:7070", value_hint = ValueHint::Url)]
+    pub url: String,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a runtime: topics in a data directory, handlers from a plugin directory, an API over HTTP.
+    #[command(after_help = "Example:\n  tidemill run --data data --plugins plugins --listen 127.0.0.1:7070")]
+    Run(RunArgs),
+    /// Check the configuration and every plugin, starting nothing.
+    #[command(after_help = "Example:\n  tidemill check --config tidemill.toml --plugins plugins")]
+    Check(ConfigArgs),
+    /// Build a Rust handler crate into a component without WASI imports.
+    #[command(after_help = "Example:\n  tidemill build my-handler --out plugins")]
+    Build(BuildArgs),
+    /// Publish events from a file or standard input.
+    #[command(after_help = "\
+Examples:
+  tidemill publish quakes earthquakes.ndjson --key /net --time /time
+  generate | tidemill publish quakes")]
+    Publish(PublishArgs),
+    /// Show a topic's events.
+    #[command(after_help = "\
+Examples:
+  tidemill tail quakes --limit 10
+  tidemill tail quakes --follow --output json | jq .value
+  tidemill tail quakes --from 2026-01-31T00:00:00Z")]
+    Tail(TailArgs),
+    /// List, show, create and delete topics.
+    #[command(after_help = "Examples:\n  tidemill topics\n  tidemill topics create quakes --partitions 8")]
+    Topics {
+        #[command(subcommand)]
+        command: Option<TopicsCommand>,
+    },
+    /// List, show, pause, resume and seek handlers.
+    #[command(
+        after_help = "Examples:\n  tidemill handlers\n  tidemill handlers seek quake-alerts --to earliest"
+    )]
+    Handlers {
+        #[command(subcommand)]
+        command: Option<HandlersCommand>,
+    },
+    /// List, show and delete consumer groups: how far handlers have come.
+    #[command(after_help = "Examples:\n  tidemill groups\n  tidemill groups delete old-handler")]
+    Groups {
+        #[command(subcommand)]
+        command: Option<GroupsCommand>,
+    },
+    /// List, show and drop the events that handlers gave up.
+    #[command(after_help = "\
+Examples:
+  tidemill dead-letters
+  tidemill dead-letters list quake-alerts
+  tidemill dead-letters show quake-alerts 0:17
+  tidemill dead-letters drop quake-alerts 0:17")]
+    DeadLetters {
+        #[command(subcommand)]
+        command: Option<DeadLettersCommand>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ConfigArgs {
+    /// The configuration file; without it every default holds.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// The directory that handlers are loaded from.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub plugins: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The directory that everything is kept in.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub data: Option<PathBuf>,
+    /// The address of the API.
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+    /// Allow to listen beyond this machine, where everybody who reaches the API may do everything.
+    #[arg(long)]
+    pub insecure: bool,
+    /// How log lines are written: text on a terminal, JSON elsewhere, unless told.
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub log: Option<LogFormat>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct BuildArgs {
+    /// The crate's directory.
+    #[arg(default_value = ".", value_hint = ValueHint::DirPath)]
+    pub manifest: PathBuf,
+    /// The packages to build, when the directory is a workspace.
+    #[arg(long = "package", short, value_name = "NAME", action = ArgAction::Append)]
+    pub packages: Vec<String>,
+    /// Where the components go.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct PublishArgs {
+    /// The topic; created if it does not exist and the runtime allows it.
+    pub topic: String,
+    /// A file of events, `-` for standard input. `.json` is one value or an array, anything else one event a line.
+    #[arg(default_value = "-", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// The JSON pointer of the events' key, as in /id.
+    #[arg(long, value_name = "POINTER")]
+    pub key: Option<String>,
+    /// The JSON pointer of the events' time: milliseconds since the Unix epoch, or RFC 3339.
+    #[arg(long, value_name = "POINTER")]
+    pub time: Option<String>,
+    /// The JSON pointer of an object that becomes the events' headers.
+    #[arg(long, value_name = "POINTER")]
+    pub headers: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct TailArgs {
+    /// The topic.
+    pub topic: String,
+    /// earliest, latest, an offset (with --partition), or a time like 2026-01-31T12:00:00Z. Without it:
+    /// latest when following, else earliest.
+    #[arg(long)]
+    pub from: Option<String>,
+    /// Wait for more instead of ending.
+    #[arg(long, short)]
+    pub follow: bool,
+    /// One partition only.
+    #[arg(long)]
+    pub partition: Option<u32>,
+    /// End after so many events.
+    #[arg(long, short = 'n')]
+    pub limit: Option<u64>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TopicsCommand {
+    /// All topics.
+    List,
+    /// One topic with its partitions.
+    Show { topic: String },
+    /// Create a topic.
+    Create {
+        topic: String,
+        /// How many partitions it gets.
+        #[arg(long)]
+        partitions: Option<u32>,
+    },
+    /// Delete a topic and all its events.
+    Delete { topic: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum HandlersCommand {
+    /// All handlers.
+    List,
+    /// One handler with its partitions.
+    Show { handler: String },
+    /// Stop giving it events.
+    Pause { handler: String },
+    /// Give it events again, also where it stopped.
+    Resume { handler: String },
+    /// Move its progress: what it reads next. What it has emitted stays.
+    Seek {
+        handler: String,
+        /// earliest, latest, an offset (with --topic and --partition), or a time like 2026-01-31T12:00:00Z.
+        #[arg(long)]
+        to: String,
+        /// One of its inputs; without it all.
+        #[arg(long)]
+        topic: Option<String>,
+        /// One partition; without it all.
+        #[arg(long)]
+        partition: Option<u32>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum GroupsCommand {
+    /// All groups.
+    List,
+    /// One group with its partitions.
+    Show { group: String },
+    /// Delete a group with its progress and state. Its handler must not run.
+    Delete { group: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DeadLettersCommand {
+    /// The handlers that have dead letters, or the dead letters of one.
+    List {
+        handler: Option<String>,
+        /// At most so many.
+        #[arg(long, short = 'n', default_value_t = 100)]
+        limit: u64,
+    },
+    /// One dead letter.
+    Show {
+        handler: String,
+        /// Its place, PARTITION:OFFSET, as `list` shows it.
+        place: Place,
+    },
+    /// Mark dead letters as done with: all, or those of a partition up to a place.
+    Drop {
+        handler: String,
+        /// PARTITION:OFFSET of the last one to drop; without it all.
+        place: Option<Place>,
+    },
+}
+
+/// Where a dead letter lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub partition: u32,
+    pub offset: u64,
+}
+
+impl std::str::FromStr for Place {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let place = text.split_once(':').and_then(|(partition, offset)| {
+            Some(Self { partition: partition.parse().ok()?, offset: offset.parse().ok()? })
+        });
+        place.ok_or("a place is PARTITION:OFFSET, as in 0:17")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn places_are_partition_and_offset() {
+        assert_eq!("0:17".parse(), Ok(Place { partition: 0, offset: 17 }));
+        assert!("17".parse::<Place>().is_err() && "0:".parse::<Place>().is_err());
+    }
+}

@@ -1,0 +1,56 @@
+//! `tidemill check`: is the configuration valid, and every plugin? Starts nothing, leaves nothing behind.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use serde_json::json;
+use tidemill_server::Config;
+use tidemill_server::runtime::{PluginReport, check_plugins};
+
+use crate::args::ConfigArgs;
+use crate::exit::{Failure, failed};
+use crate::output::{Column, Output};
+
+const REPORT: &[Column] =
+    &[("plugin", "/path"), ("handler", "/handler"), ("inputs", "/inputs"), ("outputs", "/outputs"), ("result", "/result")];
+
+/// The file that is read where none is named, if it is there.
+const DEFAULT_FILE: &str = "tidemill.toml";
+
+/// The configuration that the arguments name, with what they say themselves.
+pub fn config(args: &ConfigArgs) -> Result<Config> {
+    let default = Path::new(DEFAULT_FILE);
+    let file = args.config.as_deref().or_else(|| default.exists().then_some(default));
+    let read = file.map(Config::read).transpose();
+    let mut config = read.map_err(|error| failed(Failure::Invalid, error.to_string()))?.unwrap_or_default();
+    if let Some(plugins) = &args.plugins {
+        config.plugins.clone_from(plugins);
+    }
+    Ok(config)
+}
+
+pub fn check(args: &ConfigArgs, output: Output) -> Result<ExitCode> {
+    let config = config(args)?;
+    config.check().map_err(|error| failed(Failure::Invalid, error.to_string()))?;
+    let reports = check_plugins(&config)?;
+    let rows: Vec<_> = reports.iter().map(row).collect();
+    output.rows(&json!(rows), REPORT)?;
+    match reports.iter().filter(|report| report.outcome.is_err()).count() {
+        0 => Ok(ExitCode::SUCCESS),
+        bad => Err(failed(Failure::Invalid, format!("{bad} of {} plugins cannot be loaded", reports.len()))),
+    }
+}
+
+fn row(report: &PluginReport) -> serde_json::Value {
+    match &report.outcome {
+        Ok(config) => json!({
+            "path": report.path,
+            "handler": config.name,
+            "inputs": config.inputs,
+            "outputs": config.outputs,
+            "result": "ok",
+        }),
+        Err(error) => json!({ "path": report.path, "result": error }),
+    }
+}

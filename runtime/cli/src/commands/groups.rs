@@ -1,0 +1,31 @@
+//! `tidemill groups`.
+
+use anyhow::Result;
+use reqwest::Method;
+use serde_json::json;
+
+use crate::args::GroupsCommand;
+use crate::client::Client;
+use crate::output::{Column, Output};
+
+const LIST: &[Column] = &[("group", "/name"), ("topics", "/topics"), ("lag", "/lag")];
+const PARTITIONS: &[Column] = &[
+    ("topic", "/topic"),
+    ("partition", "/partition"),
+    ("position", "/position"),
+    ("end", "/end"),
+    ("lag", "/lag"),
+];
+
+pub async fn groups(client: &Client, command: Option<GroupsCommand>, output: Output) -> Result<()> {
+    match command.unwrap_or(GroupsCommand::List) {
+        GroupsCommand::List => output.rows(&client.get(&["v1", "groups"]).await?, LIST),
+        GroupsCommand::Show { group } => {
+            output.object(&client.get(&["v1", "groups", &group]).await?, ("partitions", PARTITIONS))
+        }
+        GroupsCommand::Delete { group } => {
+            client.send(client.request(Method::DELETE, &["v1", "groups", &group])?).await?;
+            output.done(&format!("group {group} is deleted, with its progress and state"), &json!({ "deleted": group }))
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! One file for each command.
+
+mod build;
+mod check;
+mod dead_letters;
+mod groups;
+mod handlers;
+mod publish;
+mod run;
+mod tail;
+mod topics;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+use crate::args::{Args, Command};
+use crate::client::Client;
+
+/// Does what the command line says.
+pub fn run(args: Args) -> Result<ExitCode> {
+    let (output, url) = (args.output, args.url);
+    match args.command {
+        Command::Run(args) => run::run(args),
+        Command::Check(args) => check::check(&args, output),
+        Command::Build(args) => build::build(args, output),
+        Command::Publish(args) => remote(&url, async |client| publish::publish(client, args, output).await),
+        Command::Tail(args) => remote(&url, async |client| tail::tail(client, args, output).await),
+        Command::Topics { command } => remote(&url, async |client| topics::topics(client, command, output).await),
+        Command::Handlers { command } => {
+            remote(&url, async |client| handlers::handlers(client, command, output).await)
+        }
+        Command::Groups { command } => remote(&url, async |client| groups::groups(client, command, output).await),
+        Command::DeadLetters { command } => {
+            remote(&url, async |client| dead_letters::dead_letters(client, command, output).await)
+        }
+    }
+}
+
+/// Runs a command that speaks to a runtime.
+fn remote(url: &str, command: impl AsyncFnOnce(&Client) -> Result<()>) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the threads of the client")?;
+    let client = Client::new(url)?;
+    runtime.block_on(command(&client))?;
+    Ok(ExitCode::SUCCESS)
+}

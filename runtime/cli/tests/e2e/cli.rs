@@ -1,0 +1,82 @@
+//! The command line: what it prints, and the codes that it ends with.
+
+use std::fs;
+use std::process::Command;
+
+use crate::mill::{BINARY, Mill, stderr, stdout};
+
+#[test]
+fn a_file_is_published_and_tailed() {
+    let mill = Mill::start();
+    let file = mill.dir().join("events.ndjson");
+    fs::write(&file, "{\"id\":\"a\",\"t\":1}\n{\"id\":\"b\",\"t\":2}\n").unwrap();
+    let file = file.to_str().unwrap();
+    let done = mill.cli(&["publish", "t", file, "--key", "/id", "--time", "/t"]);
+    assert!(done.status.success(), "{}", stderr(&done));
+    assert!(stdout(&done).contains("published 2 events to t"), "{}", stdout(&done));
+    let lines = stdout(&mill.cli(&["tail", "t", "--output", "json"]));
+    assert_eq!(lines.lines().count(), 2, "{lines}");
+    assert!(lines.contains("\"key\":\"a\"") && lines.contains("\"time\":2"), "{lines}");
+    assert!(stdout(&mill.cli(&["topics"])).contains('t'));
+}
+
+#[test]
+fn a_broken_line_is_named_with_its_file() {
+    let mill = Mill::start();
+    let file = mill.dir().join("events.ndjson");
+    fs::write(&file, "1\n2\n{\"a\":}\n").unwrap();
+    let done = mill.cli(&["publish", "t", file.to_str().unwrap()]);
+    assert_eq!(done.status.code(), Some(1));
+    assert!(stderr(&done).contains("events.ndjson:3:6: expected a value"), "{}", stderr(&done));
+}
+
+#[test]
+fn topics_are_managed() {
+    let mill = Mill::start();
+    assert!(mill.cli(&["topics", "create", "t", "--partitions", "2"]).status.success());
+    assert!(stdout(&mill.cli(&["topics", "show", "t"])).contains("PARTITION"));
+    assert!(mill.cli(&["topics", "delete", "t"]).status.success());
+    assert_eq!(mill.cli(&["topics", "show", "t"]).status.code(), Some(4));
+    for list in ["handlers", "groups", "dead-letters"] {
+        assert!(mill.cli(&[list]).status.success(), "{list}");
+    }
+}
+
+#[test]
+fn codes_tell_what_went_wrong() {
+    let code = |args: &[&str]| Command::new(BINARY).args(args).output().unwrap().status.code();
+    assert_eq!(code(&["--help"]), Some(0));
+    assert_eq!(code(&["frobnicate"]), Some(2));
+    assert_eq!(code(&["topics", "--url", "http://127.0.0.1:1"]), Some(3));
+    assert_eq!(code(&["run", "--config", "/nowhere.toml"]), Some(5));
+    assert_eq!(code(&["run", "--listen", "0.0.0.0:0"]), Some(5));
+}
+
+#[test]
+fn a_reader_that_has_had_enough_is_no_error() {
+    let mill = Mill::start();
+    let lines: Vec<_> = (0..50_000).map(|number| number.to_string()).collect();
+    mill.publish("t", &lines.join("\n"));
+    let command = format!("set -o pipefail; {BINARY} --url {} tail t | head -1", mill.url());
+    let done = Command::new("bash").args(["-c", &command]).output().unwrap();
+    assert!(done.status.success(), "{}", stderr(&done));
+    assert_eq!(stdout(&done).lines().count(), 1);
+}
+
+#[test]
+fn check_names_what_is_wrong_with_a_configuration_and_a_plugin() {
+    let dir = tempfile::tempdir().unwrap();
+    let check = || Command::new(BINARY).current_dir(dir.path()).arg("check").output().unwrap();
+    fs::create_dir(dir.path().join("plugins")).unwrap();
+    assert_eq!(check().status.code(), Some(0));
+    fs::write(dir.path().join("plugins/bad.wasm"), "not wasm").unwrap();
+    let done = check();
+    assert_eq!(done.status.code(), Some(5));
+    assert!(stdout(&done).contains("not WebAssembly"), "{}", stdout(&done));
+    fs::write(dir.path().join("tidemill.toml"), "[http]\nlistne = \"127.0.0.1:1\"\n").unwrap();
+    let done = check();
+    assert_eq!(done.status.code(), Some(5));
+    let error = stderr(&done);
+    assert!(error.contains("line 2") && error.contains("did you mean `listen`"), "{error}");
+    assert!(!dir.path().join("data").exists());
+}

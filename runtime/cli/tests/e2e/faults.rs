@@ -1,0 +1,70 @@
+//! What a machine does to a runtime: kills, taken ports and directories, disks that refuse.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use reqwest::StatusCode;
+
+use crate::mill::{BINARY, Mill, run_command, stderr};
+
+#[test]
+fn what_was_acknowledged_survives_a_kill() {
+    let mut mill = Mill::start();
+    let mut expected = Vec::new();
+    for round in 0..3 {
+        for number in 0..20 {
+            let value = round * 20 + number;
+            let (status, runs) = mill.publish("t", &value.to_string());
+            assert_eq!(status, StatusCode::OK, "{runs}");
+            expected.push(i64::from(value));
+        }
+        mill = mill.kill_and_restart();
+        let mut values: Vec<_> =
+            mill.read("t", "").iter().map(|event| event["value"].as_i64().unwrap()).collect();
+        values.sort_unstable();
+        assert_eq!(values, expected);
+    }
+}
+
+#[test]
+fn a_stop_is_clean_and_keeps_everything() {
+    let mill = Mill::start();
+    mill.publish("t", "1\n2");
+    let (clean, dir) = mill.stop();
+    assert!(clean);
+    assert_eq!(Mill::start_in(dir, &[]).read("t", "").len(), 2);
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let mill = Mill::start();
+    let dir = tempfile::tempdir().unwrap();
+    let address = mill.url().strip_prefix("http://").unwrap();
+    let mut command = Command::new(BINARY);
+    let done = command.current_dir(dir.path()).args(["run", "--listen", address]).output().unwrap();
+    assert_eq!(done.status.code(), Some(1));
+    let error = stderr(&done);
+    assert!(error.contains(address) && error.contains("--listen"), "{error}");
+}
+
+#[test]
+fn a_data_directory_in_use_is_named_with_its_holder() {
+    let mill = Mill::start();
+    let done = run_command(mill.dir()).output().unwrap();
+    assert_eq!(done.status.code(), Some(1));
+    let error = stderr(&done);
+    assert!(error.contains("data"), "{error}");
+    assert_eq!(mill.publish("t", "1").0, StatusCode::OK);
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_made_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    // A file in its place refuses everybody, root included; permissions do not.
+    fs::write(dir.path().join("data"), "").unwrap();
+    fs::set_permissions(dir.path().join("data"), fs::Permissions::from_mode(0o400)).unwrap();
+    let done = run_command(dir.path()).output().unwrap();
+    assert_eq!(done.status.code(), Some(1));
+    assert!(stderr(&done).contains("data"), "{}", stderr(&done));
+}
