@@ -19,7 +19,7 @@ use crate::tables::{
     topic_rest,
 };
 use crate::transaction::{IdempotencyKey, Run};
-use crate::{DriverKey, FrameNumber, Transaction, crash};
+use crate::{DriverKey, FrameNumber, Transaction};
 
 /// The store took a failed write or sync, and nothing more after it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -336,7 +336,6 @@ impl Committer {
             _ => tables.persisted(),
         };
         let Some(journal) = &mut self.journal else { return Ok(0) };
-        crash::point("release");
         let mut left = journal.bytes();
         let released = journal.release(FrameNumber(until), &mut |segment| {
             let drops = may_drop(segment, left);

@@ -206,7 +206,7 @@ impl Worker {
                 self.note(sealed);
             }
             Job::Retire(segment) => {
-                crash::point("at-segment-release");
+                crash::point("segment-release");
                 self.retired.push_back(segment);
                 let freed = self.free();
                 self.note(freed);
