@@ -22,7 +22,9 @@ const RECORDS: u32 = 10_000;
 const WRITES: u32 = 100;
 const ROUNDS: u32 = 5;
 /// Frames that are kept before the oldest segment is given up, as retention would.
-const FRAMES_KEPT: u64 = 256;
+const FRAMES_KEPT: u64 = 128;
+/// Writes before the clock starts: until segments are used again instead of being filled with zeros.
+const WARM_UP: u32 = 400;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let directory = std::env::args().nth(1).unwrap_or_else(|| ".".to_owned());
@@ -36,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let file = RealDisk::open(directory.path())?.create(&format!("floor-{partitions}"), 64 << 20)?;
         file.sync_data()?;
         let mut blocks = blocks(partitions);
-        write_journal(&mut journal, &mut blocks, 2 * WRITES)?;
+        write_journal(&mut journal, &mut blocks, WARM_UP)?;
         let (mut floor, mut above) = (Duration::ZERO, Duration::ZERO);
         for _ in 0..ROUNDS {
             floor += write_floor(&*file, WRITES)?;

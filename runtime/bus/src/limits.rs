@@ -15,6 +15,10 @@ pub const FIRST_SEGMENT_BYTES: u64 = 4 << 20;
 /// Bytes of one frame at most: places within a segment are 32 bits wide, and opening holds a frame in memory.
 pub const FRAME_BYTES_MAX: u64 = 1 << 30;
 
+/// Bytes of a segment at most, whatever the options say: places within one are 32 bits wide, and a frame of its
+/// own size must still fit.
+pub const SEGMENT_BYTES_MAX: u64 = 2 << 30;
+
 /// Bytes of one block at most, header included: what a reader allocates for a length read from disk.
 pub const BLOCK_BYTES_MAX: u64 = 64 << 20;
 

@@ -114,31 +114,31 @@ impl BlockHeader {
 
     /// Appends the header.
     pub fn encode(&self, into: &mut Vec<u8>) {
-        let start = into.len();
         let none = CauseHeader {
             handler: HandlerId(0),
             source: TopicPartition { topic: TopicId(0), partition: Partition(0) },
             first: Offset(0),
         };
         let cause = self.cause.unwrap_or(none);
-        into.extend_from_slice(&MAGIC.to_le_bytes());
-        into.extend_from_slice(&[0; 4]);
-        into.extend_from_slice(&VERSION.to_le_bytes());
-        into.extend_from_slice(&if self.cause.is_some() { FLAG_CAUSE } else { 0 }.to_le_bytes());
-        into.extend_from_slice(&self.count.to_le_bytes());
-        into.extend_from_slice(&self.target.topic.0.to_le_bytes());
-        into.extend_from_slice(&self.target.partition.0.to_le_bytes());
-        into.extend_from_slice(&self.body_crc.to_le_bytes());
-        into.extend_from_slice(&self.first.0.to_le_bytes());
-        into.extend_from_slice(&self.append_time.to_le_bytes());
-        into.extend_from_slice(&self.data_bytes.to_le_bytes());
-        into.extend_from_slice(&cause.source.partition.0.to_le_bytes());
-        into.extend_from_slice(&cause.handler.0.to_le_bytes());
-        into.extend_from_slice(&cause.source.topic.0.to_le_bytes());
-        into.extend_from_slice(&cause.first.0.to_le_bytes());
-        let crc = crc32c::crc32c(&into[start + CRC_FROM..]);
-        into[start + 4..start + CRC_FROM].copy_from_slice(&crc.to_le_bytes());
-        debug_assert_eq!(into.len() - start, HEADER_BYTES);
+        // Written in place and appended at once: there may be thousands of blocks in a frame.
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[0..4].copy_from_slice(&MAGIC.to_le_bytes());
+        bytes[8..10].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[10..12].copy_from_slice(&if self.cause.is_some() { FLAG_CAUSE } else { 0 }.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.count.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.target.topic.0.to_le_bytes());
+        bytes[24..28].copy_from_slice(&self.target.partition.0.to_le_bytes());
+        bytes[28..32].copy_from_slice(&self.body_crc.to_le_bytes());
+        bytes[32..40].copy_from_slice(&self.first.0.to_le_bytes());
+        bytes[40..48].copy_from_slice(&self.append_time.to_le_bytes());
+        bytes[48..52].copy_from_slice(&self.data_bytes.to_le_bytes());
+        bytes[52..56].copy_from_slice(&cause.source.partition.0.to_le_bytes());
+        bytes[56..64].copy_from_slice(&cause.handler.0.to_le_bytes());
+        bytes[64..72].copy_from_slice(&cause.source.topic.0.to_le_bytes());
+        bytes[72..80].copy_from_slice(&cause.first.0.to_le_bytes());
+        let crc = crc32c::crc32c(&bytes[CRC_FROM..]);
+        bytes[4..CRC_FROM].copy_from_slice(&crc.to_le_bytes());
+        into.extend_from_slice(&bytes);
     }
 
     /// Reads a header from the front of `bytes`.

@@ -10,6 +10,7 @@ use super::sealed::LastFrame;
 use crate::block::{BlockHeader, HEADER_BYTES, body_slices};
 use crate::bytes::align;
 use crate::limits::BODY_COPY_BYTES_MAX;
+use crate::transaction::NewBlock;
 
 /// Zeros that follow a frame up to the next page: a page written whole need not be read first.
 static ZEROS: [u8; PAGE_BYTES] = [0; PAGE_BYTES];
@@ -52,13 +53,15 @@ pub(super) struct FrameIdentity {
 
 /// Bytes of a frame with these parts, up to the next page; what the frame will take of its segment.
 pub(super) fn paged_len(parts: FrameParts<'_>) -> u64 {
-    let blocks = parts.blocks.iter().map(|placed| {
-        let body = placed.block.byte_len() as u64;
-        align(HEADER_BYTES as u64 + body, 8)
-    });
+    let blocks = parts.blocks.iter().map(|placed| align(stored_len(&placed.block), 8));
     let deltas = parts.deltas.iter().map(|delta| align(delta.bytes.len() as u64, 8));
     let header = FrameHeader::padded_len(section_count(parts));
     align(header + blocks.sum::<u64>() + deltas.sum::<u64>(), PAGE)
+}
+
+/// Bytes of a block with its header.
+pub(super) fn stored_len(block: &NewBlock) -> u64 {
+    HEADER_BYTES as u64 + block.byte_len() as u64
 }
 
 /// A frame without parts is a closing one, which says so in a section.
@@ -117,6 +120,7 @@ impl Assembler {
         let (mut crc, start) = (0, self.buffer.len());
         for (index, block) in parts.blocks.iter().enumerate() {
             let header = BlockHeader::of(&block.block, block.first, block.append_time);
+            assert!(header.count > 0, "a block has an event");
             let at = self.buffer.len();
             header.encode(&mut self.buffer);
             crc = crc32c::crc32c_append(crc, &self.buffer[at..]);

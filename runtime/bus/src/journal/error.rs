@@ -94,8 +94,8 @@ pub enum OpenError {
 /// Why a frame was not appended.
 #[derive(Debug, Error)]
 pub enum AppendError {
-    /// It has more bytes than a frame may have. Nothing was written.
-    #[error("the frame has {bytes} bytes, the limit is {limit}")]
+    /// The frame, or a block in it, has more bytes than one may have. Nothing was written.
+    #[error("a frame or a block in it has {bytes} bytes, the limit is {limit}")]
     TooLarge {
         /// Its bytes.
         bytes: u64,

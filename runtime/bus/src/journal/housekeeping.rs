@@ -10,15 +10,15 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::Housekeeping;
-use super::format::{Trailer, new_segment_name, segment_name};
+use super::format::{new_segment_name, segment_name};
 use super::sealed::Sealed;
 use super::segment::{Segment, Shared};
 use crate::crash;
 use crate::disk::DiskFile;
 use crate::limits::HOUSEKEEPING_JOBS_MAX;
 
-/// How often a released segment is looked at again while a reader is in it.
-const PINNED_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How often a released segment with a reader in it is looked at again, and the thread that is waited for.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// A segment file that is ready to be written: complete, synced, and in its place.
 pub(super) struct Prepared {
@@ -108,9 +108,12 @@ impl Housekeeper {
                     return Ok(prepared);
                 }
                 Next::Failed(error) => return Err(error),
+                Next::Asked if self.is_gone() => {
+                    return Err(io::Error::other("the thread that prepares segments has ended"));
+                }
                 Next::Asked => {
                     state.next = Next::Asked;
-                    self.desk.changed.wait(&mut state);
+                    self.desk.changed.wait_for(&mut state, LOOK_AGAIN_AFTER);
                 }
                 Next::None | Next::Ready(_) => {
                     drop(state);
@@ -135,6 +138,14 @@ impl Housekeeper {
         self.desk.state.lock().fault.clone()
     }
 
+    /// Whether a panic has ended the thread, so that nothing more is to be waited for.
+    fn is_gone(&self) -> bool {
+        match &self.means {
+            Means::Inline(_) => false,
+            Means::Thread { thread, .. } => thread.as_ref().is_none_or(JoinHandle::is_finished),
+        }
+    }
+
     fn ask(&mut self, number: u64, byte_len: u64) {
         self.desk.state.lock().next = Next::Asked;
         self.send(Job::Prepare { number, byte_len });
@@ -144,8 +155,10 @@ impl Housekeeper {
         match &mut self.means {
             Means::Inline(worker) => worker.work(job),
             Means::Thread { jobs, .. } => {
-                let sent = jobs.as_ref().map(|jobs| jobs.send(job));
-                assert!(matches!(sent, Some(Ok(()))), "the housekeeper works as long as its journal lives");
+                if !matches!(jobs.as_ref().map(|jobs| jobs.send(job)), Some(Ok(()))) {
+                    let gone = || "the thread that prepares segments has ended".into();
+                    self.desk.state.lock().fault.get_or_insert_with(gone);
+                }
             }
         }
     }
@@ -176,7 +189,7 @@ impl Worker {
         loop {
             let waiting = self.retired.len() > 1;
             let job = if waiting {
-                jobs.recv_timeout(PINNED_AGAIN_AFTER)
+                jobs.recv_timeout(LOOK_AGAIN_AFTER)
             } else {
                 jobs.recv().map_err(|_| RecvTimeoutError::Disconnected)
             };
@@ -230,19 +243,25 @@ impl Worker {
             self.retired.pop_front();
             (file, released.byte_len)
         } else {
-            let new_name = new_segment_name(number);
-            if let Err(error) = disk.remove(&new_name)
-                && error.kind() != io::ErrorKind::NotFound
-            {
-                return Err(error);
-            }
-            let file = disk.create(&new_name, byte_len)?;
-            file.sync_data()?;
-            disk.rename(&new_name, &name)?;
-            (file, byte_len)
+            (self.create(number, byte_len)?, byte_len)
         };
         self.shared.disk.sync_directory()?;
         Ok(Prepared { number, byte_len, file })
+    }
+
+    fn create(&self, number: u64, byte_len: u64) -> io::Result<Arc<dyn DiskFile>> {
+        let disk = &self.shared.disk;
+        let new_name = new_segment_name(number);
+        let created = disk.create(&new_name, byte_len).and_then(|file| {
+            file.sync_data()?;
+            disk.rename(&new_name, &segment_name(number))?;
+            Ok(file)
+        });
+        if created.is_err() {
+            // A full disk must get back what was taken. If that fails too, the next opening does it.
+            let _ = disk.remove(&new_name);
+        }
+        created
     }
 
     /// The oldest released segment, if nobody reads it and its size is right (one made for an outsized
@@ -257,16 +276,7 @@ impl Worker {
         let sealed = {
             let open = segment.open.read();
             let Some(open) = &*open else { return Ok(()) };
-            let trailer = Trailer {
-                store: self.shared.store,
-                segment: segment.number,
-                last_frame: open.last.number,
-                last_crc: open.last.crc,
-                rows: 0,
-                blocks: 0,
-                rows_crc: 0,
-                newest: 0,
-            };
+            let trailer = open.last.trailer(self.shared.store, segment.number);
             Sealed::write(Arc::clone(&open.file), segment.byte_len, trailer, &open.index)?
         };
         self.shared.keep(segment.number, Arc::new(sealed));

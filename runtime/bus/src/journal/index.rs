@@ -1,6 +1,7 @@
 //! The index of the segment that is being written, and the search that all indexes share.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use super::Seek;
 use super::format::{Entry, Row, footer_len};
@@ -10,7 +11,7 @@ use crate::block::BlockHeader;
 /// Where the blocks of one segment lie, by partition.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    slots: HashMap<TopicPartition, usize>,
+    slots: HashMap<TopicPartition, usize, BuildHasherDefault<IdHasher>>,
     runs: Vec<Run>,
     blocks: u64,
 }
@@ -19,6 +20,31 @@ pub(super) struct Index {
 struct Run {
     source: TopicPartition,
     entries: Vec<Entry>,
+}
+
+/// Mixes the two numbers of a partition (Fibonacci hashing, by Knuth). They are the store's own, so nobody can
+/// choose them to collide, and a frame may bring thousands.
+#[derive(Debug, Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(byte.into());
+        }
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(number.into());
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0.rotate_left(29) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 32)
+    }
 }
 
 impl Entry {

@@ -15,6 +15,14 @@ pub(super) struct LastFrame {
     pub(super) crc: u32,
 }
 
+impl LastFrame {
+    /// The trailer of a segment that ends with this frame; what depends on its blocks is not filled in.
+    pub(super) fn trailer(self, store: u128, segment: u64) -> Trailer {
+        let Self { number: last_frame, crc: last_crc } = self;
+        Trailer { store, segment, last_frame, last_crc, rows: 0, blocks: 0, rows_crc: 0, newest: 0 }
+    }
+}
+
 /// The rows of a sealed segment in memory; its entries are read when a partition is asked for.
 pub(super) struct Sealed {
     pub(super) file: Arc<dyn DiskFile>,

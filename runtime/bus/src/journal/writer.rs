@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::assemble::{Assembler, FrameIdentity, paged_len};
+use super::assemble::{Assembler, FrameIdentity, paged_len, stored_len};
 use super::format::{PAGE, SegmentHeader, SegmentKind};
 use super::housekeeping::{Housekeeper, Prepared};
 use super::index::Index;
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::block::BlockHeader;
 use crate::disk::{Disk, DiskFile};
-use crate::limits::FRAME_BYTES_MAX;
+use crate::limits::{BLOCK_BYTES_MAX, FRAME_BYTES_MAX, SEGMENT_BYTES_MAX};
 use crate::{FrameNumber, crash};
 
 /// Takes the sections of replayed frames; an error ends the opening with these words.
@@ -95,6 +95,10 @@ impl Journal {
     pub fn append(&mut self, parts: FrameParts<'_>) -> Result<FrameNumber, AppendError> {
         if let Some(poison) = &self.poison {
             return Err(AppendError::Poisoned(Arc::clone(poison)));
+        }
+        let largest = parts.blocks.iter().map(|placed| stored_len(&placed.block)).max().unwrap_or(0);
+        if largest > BLOCK_BYTES_MAX {
+            return Err(AppendError::TooLarge { bytes: largest, limit: BLOCK_BYTES_MAX });
         }
         let frame_bytes = paged_len(parts);
         if frame_bytes > FRAME_BYTES_MAX {
@@ -186,7 +190,12 @@ impl Journal {
 
     /// Bytes of the next segment.
     fn segment_bytes(&self) -> u64 {
-        if self.next_segment == 1 { self.options.first_segment_bytes } else { self.options.segment_bytes }
+        let bytes = if self.next_segment == 1 {
+            self.options.first_segment_bytes
+        } else {
+            self.options.segment_bytes
+        };
+        bytes.min(SEGMENT_BYTES_MAX)
     }
 
     /// Makes sure that the current segment has room for the frame; returns the one before it if that is full.

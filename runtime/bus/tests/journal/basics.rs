@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tidemill_bus::disk::{Disk, RealDisk};
+use tidemill_bus::journal::format::{FrameHeader, SectionHeader};
 use tidemill_bus::journal::{
     AppendError, BlockError, Delta, FrameParts, Housekeeping, Journal, JournalOptions, OpenError, ReadHint,
     Seek,
@@ -175,8 +176,7 @@ fn a_full_disk_refuses_the_frame_and_can_be_tried_again() {
     let (fake, disk) = fake();
     let (mut journal, ..) = open(&disk, options(), 0).unwrap();
     append(&mut journal, 0, 20 << 10).unwrap();
-    // The file that a failed attempt may have left is removed first: that call is not the one to fail.
-    fake.fail_at(fake.calls() + 1, Fault::Full);
+    fake.fail_at(fake.calls(), Fault::Full);
     assert!(matches!(append(&mut journal, 1, 20 << 10), Err(AppendError::Prepare(_))));
     append(&mut journal, 1, 20 << 10).unwrap();
     assert_eq!(journal.sync().unwrap(), FrameNumber(2));
@@ -196,6 +196,111 @@ fn a_newer_version_is_refused_by_name() {
         error.to_string(),
         "the store has format version 7, this binary reads up to 1: use a newer Tidemill"
     );
+}
+
+/// A frame that follows the last one, with one section, as any version may have written it.
+fn append_by_hand(fake: &FakeDisk, at: u64, section: SectionHeader, version: u8) {
+    let name = "00000000000000000001.segment";
+    let mut bytes = fake.bytes(name).unwrap();
+    let before = usize::try_from(at).unwrap() - 4096;
+    let (last, previous_crc) = FrameHeader::decode(&bytes[before..]).unwrap();
+    let number = last.number.next();
+    let header = FrameHeader { number, previous_crc, sections: vec![section], ..last };
+    let mut frame = Vec::new();
+    header.encode(&mut frame);
+    frame[12] = version;
+    let crc = crc32c::crc32c(&frame[12..]);
+    frame[8..12].copy_from_slice(&crc.to_le_bytes());
+    let at = before + 4096;
+    bytes[at..at + frame.len()].copy_from_slice(&frame);
+    fake.put(name, &bytes);
+}
+
+#[test]
+fn an_unknown_section_is_skipped_unless_it_is_required() {
+    for (required, version, said) in [
+        (false, 1, None),
+        (true, 1, Some("frame 2 has a section of the unknown kind 9: use a newer Tidemill")),
+        (false, 3, Some("the store has format version 3, this binary reads up to 1: use a newer Tidemill")),
+    ] {
+        let (fake, disk) = fake();
+        let (mut journal, ..) = open(&disk, options(), 0).unwrap();
+        append(&mut journal, 0, 10).unwrap();
+        journal.sync().unwrap();
+        drop(journal);
+        let section = SectionHeader { kind: 9, required, crc: 0, owner: 0, byte_len: 0 };
+        append_by_hand(&fake, 8192, section, version);
+        let opened = open(&disk, options(), 0);
+        assert_eq!(opened.as_ref().err().map(ToString::to_string).as_deref(), said);
+        if let Ok((mut journal, recovery, _)) = opened {
+            assert_eq!(recovery.last, FrameNumber(2));
+            assert_eq!(append(&mut journal, 1, 10).unwrap(), FrameNumber(3));
+        }
+    }
+}
+
+#[test]
+fn a_cut_is_reported_with_its_place_and_what_was_cut_never_comes_back() {
+    let (fake, disk) = fake();
+    let (mut journal, ..) = open(&disk, options(), 0).unwrap();
+    append(&mut journal, 0, 10).unwrap();
+    journal.sync().unwrap();
+    append(&mut journal, 1, 10).unwrap();
+    append(&mut journal, 2, 10).unwrap();
+    drop(journal);
+    let name = "00000000000000000001.segment";
+    let mut bytes = fake.bytes(name).unwrap();
+    bytes[8192 + 200] ^= 1;
+    fake.put(name, &bytes);
+    let (mut journal, recovery, replayed) = open(&disk, options(), 0).unwrap();
+    let cut = recovery.cut.unwrap();
+    assert_eq!(
+        (cut.frame, cut.place.to_string(), cut.bytes),
+        (FrameNumber(2), "segment 1 byte 8192".into(), 8192)
+    );
+    assert_eq!((recovery.last, replayed.len()), (FrameNumber(1), 1));
+    // The same frame again, in the same place: the old third frame stands behind it, and must not follow it.
+    append(&mut journal, 1, 10).unwrap();
+    drop(journal);
+    let (journal, recovery, _) = open(&disk, options(), 0).unwrap();
+    assert_eq!((recovery.last, recovery.cut), (FrameNumber(2), None));
+    assert_eq!(journal.last(), FrameNumber(2));
+}
+
+#[test]
+fn a_segment_whose_footer_a_crash_took_is_sealed_again() {
+    let (fake, disk) = fake();
+    let (mut journal, ..) = open(&disk, options(), 0).unwrap();
+    for offset in 0..12 {
+        append(&mut journal, offset, 8 << 10).unwrap();
+    }
+    let last = journal.sync().unwrap();
+    drop(journal);
+    let name = "00000000000000000003.segment";
+    let whole = fake.bytes(name).unwrap();
+    let mut bytes = whole.clone();
+    bytes[(64 << 10) - 500..].fill(0);
+    fake.put(name, &bytes);
+    let (mut journal, ..) = open(&disk, options(), last.0).unwrap();
+    assert!(fake.bytes(name).unwrap() == whole);
+    let reader = journal.reader();
+    for offset in 0..12 {
+        let seek = Seek::Offset(Offset(offset));
+        let place = reader.find(partition(0), seek, &mut ReadHint::default()).unwrap().unwrap();
+        assert_eq!(reader.read(&place).unwrap().header.first, Offset(offset));
+    }
+    assert!(journal.release(last, &mut |_| true).unwrap() >= 2);
+}
+
+#[test]
+fn a_block_that_no_reader_would_take_is_refused() {
+    let (_, disk) = fake();
+    let (mut journal, ..) = open(&disk, options(), 0).unwrap();
+    let value = vec![0; 65 << 20];
+    let blocks = [block(partition(0), 0, 1, &[&value], false)];
+    let refused = journal.append(FrameParts { blocks: &blocks, deltas: &[] });
+    assert!(matches!(refused, Err(AppendError::TooLarge { .. })));
+    append(&mut journal, 0, 10).unwrap();
 }
 
 #[test]

@@ -31,20 +31,20 @@ fn cut_at(seed: u64, call: u64, options: JournalOptions) -> Option<History> {
 
 #[test]
 fn every_synced_frame_survives_a_power_cut_at_every_call() {
-    for seed in 0..few_or_many(3, 200) {
+    for seed in 0..few_or_many(2, 200) {
         for call in 0..calls_of(seed) {
             println!("seed {seed} call {call}");
             let mut history = cut_at(seed, call, options()).expect("the history reaches the call");
             let survivors = history.disk().survivors(call);
             history.reopen_on(survivors).unwrap();
-            history.run(5).unwrap();
+            history.run(10).unwrap();
         }
     }
 }
 
 #[test]
 fn a_second_power_cut_during_recovery_changes_nothing() {
-    for seed in 0..few_or_many(3, 20) {
+    for seed in 0..few_or_many(2, 20) {
         for call in (0..calls_of(seed)).step_by(few_or_many(29, 3)) {
             let mut history = cut_at(seed, call, options()).expect("the history reaches the call");
             let found = history.disk().survivors(call ^ 0x55);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tidemill_bus::FrameNumber;
 use tidemill_bus::disk::Disk;
-use tidemill_bus::journal::{Control, Housekeeping, Journal, JournalOptions};
+use tidemill_bus::journal::{Control, Cut, Housekeeping, Journal, JournalOptions, Recovery};
 use tidemill_bus::testing::{FakeDisk, Random};
 
 use crate::model::{Frame, check, open};
@@ -27,6 +27,8 @@ pub(crate) struct History {
     options: JournalOptions,
     disk: FakeDisk,
     journal: Option<Journal>,
+    /// What openings gave up so far.
+    cuts: Vec<Cut>,
     /// Every frame that may be found, from frame 1 on.
     pub(crate) frames: Vec<Frame>,
     /// Every frame up to here must be found.
@@ -46,7 +48,17 @@ impl History {
         let disk = FakeDisk::new(seed);
         let random = Random::new(seed);
         let frames = Vec::new();
-        Self { random, options, disk, journal: None, frames, sure: 0, persisted: 0, tag: seed << 32 }
+        Self {
+            random,
+            options,
+            disk,
+            journal: None,
+            cuts: Vec::new(),
+            frames,
+            sure: 0,
+            persisted: 0,
+            tag: seed << 32,
+        }
     }
 
     /// The disk.
@@ -74,7 +86,7 @@ impl History {
     pub(crate) fn reopen_on(&mut self, disk: FakeDisk) -> Result<(), PowerCut> {
         self.journal = None;
         self.disk = disk;
-        self.open()
+        self.open().map(|_| ())
     }
 
     /// Whether anything was served that a power cut may take away again.
@@ -86,7 +98,7 @@ impl History {
         }
     }
 
-    fn open(&mut self) -> Result<(), PowerCut> {
+    fn open(&mut self) -> Result<Recovery, PowerCut> {
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         let opened = open(&disk, self.options, self.persisted);
         if self.disk.crashed() {
@@ -100,7 +112,8 @@ impl History {
                 self.frames.truncate(usize::try_from(recovery.last.0).unwrap());
                 self.sure = recovery.last.0;
                 self.journal = Some(journal);
-                Ok(())
+                self.cuts.extend(recovery.cut);
+                Ok(recovery)
             }
             Err(error) => panic!("the journal does not open: {error}"),
         }
@@ -132,7 +145,10 @@ impl History {
     fn kill(&mut self) -> Result<(), PowerCut> {
         self.journal = None;
         let appended = self.frames.len() as u64;
-        self.open()?;
+        let cuts = self.cuts.clone();
+        let recovery = self.open()?;
+        // What an earlier opening cut is still there, until frames are written over it.
+        assert!(recovery.cut.is_none_or(|cut| cuts.contains(&cut)), "{recovery:?}: nothing was lost");
         assert_eq!(self.sure, appended, "what was written before a kill is found");
         Ok(())
     }
@@ -141,7 +157,9 @@ impl History {
         self.frames.push(Frame::default());
         self.journal.take().expect("opened before").close().map_err(|_| PowerCut)?;
         self.sure = self.frames.len() as u64;
-        self.open()
+        let recovery = self.open()?;
+        assert!(recovery.clean && recovery.cut.is_none(), "a closed journal opens clean: {recovery:?}");
+        Ok(())
     }
 
     fn release(&mut self) -> Result<(), PowerCut> {

@@ -9,7 +9,7 @@ use super::tail::Tail;
 use super::walk::{FrameBytes, Walk, place_in, read_blocks};
 use crate::FrameNumber;
 use crate::disk::{Disk, DiskFile};
-use crate::journal::format::{PAGE, Trailer, kind, segment_name};
+use crate::journal::format::{PAGE, kind, segment_name};
 use crate::journal::index::Index;
 use crate::journal::sealed::{LastFrame, Sealed};
 use crate::journal::segment::{OpenSegment, Segment, read_segment_header};
@@ -24,16 +24,7 @@ pub(in crate::journal) fn rebuild(
 ) -> Result<Sealed, FindError> {
     let file_of = SegmentFile { number: segment.number, byte_len: segment.byte_len };
     let index = index_of(store, file_of, &*file, last)?;
-    let trailer = Trailer {
-        store,
-        segment: segment.number,
-        last_frame: last.number,
-        last_crc: last.crc,
-        rows: 0,
-        blocks: 0,
-        rows_crc: 0,
-        newest: 0,
-    };
+    let trailer = last.trailer(store, segment.number);
     Ok(Sealed::rebuilt(file, segment.byte_len, trailer, &index))
 }
 

@@ -172,6 +172,7 @@ impl Tail {
         newest.frames.truncate(whole);
         self.last = newest.last();
         rest.frame = self.last.number.next();
+        rest.last_life = newest.frames.last().map(|last| last.life);
         rest.place = Place { segment: newest.number, byte: newest.end().max(PAGE) };
         rest.look_in(&*newest.file, newest.number, newest.byte_len, newest.end().max(PAGE))?;
         rest.look(disk, spare)
@@ -252,13 +253,15 @@ struct Rest {
     /// The first frame that is not there.
     frame: FrameNumber,
     place: Place,
+    /// The opening that wrote the last frame, if that is in the same segment.
+    last_life: Option<u64>,
     found: bool,
     bytes: u64,
 }
 
 impl Rest {
     fn new(store: u128, frame: FrameNumber) -> Self {
-        Self { store, frame, place: Place { segment: 0, byte: 0 }, found: false, bytes: 0 }
+        Self { store, frame, place: Place { segment: 0, byte: 0 }, last_life: None, found: false, bytes: 0 }
     }
 
     /// Looks through segments that were never begun, and tells what was cut.
@@ -296,6 +299,12 @@ impl Rest {
         Ok(())
     }
 
+    /// Whether an earlier opening cut this frame, and others were written since: the last frame is of another
+    /// life, and is not one that this frame's life found when it began.
+    fn was_cut_before(&self, header: &FrameHeader) -> bool {
+        self.last_life.is_some_and(|life| life != header.life) && header.synced_through.next() < self.frame
+    }
+
     /// Takes note of a header, or of the remains of one.
     fn note(&mut self, here: Place, header: Result<(FrameHeader, u32), FrameFault>) -> Result<(), OpenError> {
         match header {
@@ -306,6 +315,7 @@ impl Rest {
                     what: "a later frame says that the one here was synced",
                 });
             }
+            Ok((header, _)) if self.was_cut_before(&header) => return Ok(()),
             Ok((header, _)) => self.bytes += align(header.frame_len(), PAGE),
             // Remains of a header count only where the next frame would be: elsewhere they may be any bytes.
             Err(_) if here != self.place => return Ok(()),

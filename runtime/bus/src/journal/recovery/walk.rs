@@ -14,6 +14,8 @@ use crate::journal::{OpenError, Place};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FrameAt {
     pub(super) number: FrameNumber,
+    /// The opening that wrote it.
+    pub(super) life: u64,
     pub(super) byte: u64,
     /// Bytes of the frame up to the next page.
     pub(super) paged_len: u64,
@@ -90,6 +92,7 @@ impl Walk<'_> {
         }
         let frame = FrameAt {
             number: header.number,
+            life: header.life,
             byte: self.byte,
             paged_len,
             synced_through: header.synced_through,
