@@ -1,13 +1,15 @@
 //! What a journal does when nothing goes wrong, and what it says when something does.
 
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, Mutex};
 
-use tidemill_bus::disk::{Disk, RealDisk};
+use tidemill_bus::disk::{Disk, DiskFile, RealDisk};
 use tidemill_bus::journal::format::{FrameHeader, SectionHeader};
 use tidemill_bus::journal::{
     AppendError, BlockError, Delta, FrameParts, Housekeeping, Journal, JournalOptions, OpenError, ReadHint,
     Seek,
 };
+use tidemill_bus::limits::{BLOCK_BYTES_MAX, SEGMENT_BYTES_MAX};
 use tidemill_bus::testing::{FakeDisk, Fault};
 use tidemill_bus::{FrameNumber, Offset};
 
@@ -292,11 +294,58 @@ fn a_segment_whose_footer_a_crash_took_is_sealed_again() {
     assert!(journal.release(last, &mut |_| true).unwrap() >= 2);
 }
 
+/// A disk with little room, which notes the lengths of the files that were asked for.
+struct Little {
+    disk: FakeDisk,
+    asked: Mutex<Vec<u64>>,
+}
+
+impl Disk for Little {
+    fn create(&self, name: &str, len: u64) -> io::Result<Arc<dyn DiskFile>> {
+        self.asked.lock().unwrap().push(len);
+        if len > 1 << 20 { Err(io::ErrorKind::StorageFull.into()) } else { self.disk.create(name, len) }
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.disk.open(name)
+    }
+
+    fn list(&self) -> io::Result<Vec<(String, u64)>> {
+        self.disk.list()
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        self.disk.sync_directory()
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.disk.free_bytes()
+    }
+}
+
+#[test]
+fn a_segment_has_a_bound_whatever_the_options_say() {
+    let little = Arc::new(Little { disk: FakeDisk::new(1), asked: Mutex::default() });
+    let disk: Arc<dyn Disk> = Arc::clone(&little) as _;
+    let options = JournalOptions { first_segment_bytes: u64::MAX, ..options() };
+    let (mut journal, ..) = open(&disk, options, 0).unwrap();
+    assert!(matches!(append(&mut journal, 0, 10), Err(AppendError::Prepare(_))));
+    assert_eq!(little.asked.lock().unwrap().last(), Some(&SEGMENT_BYTES_MAX));
+}
+
 #[test]
 fn a_block_that_no_reader_would_take_is_refused() {
     let (_, disk) = fake();
     let (mut journal, ..) = open(&disk, options(), 0).unwrap();
-    let value = vec![0; 65 << 20];
+    let value = vec![0; usize::try_from(BLOCK_BYTES_MAX).unwrap()];
     let blocks = [block(partition(0), 0, 1, &[&value], false)];
     let refused = journal.append(FrameParts { blocks: &blocks, deltas: &[] });
     assert!(matches!(refused, Err(AppendError::TooLarge { .. })));
