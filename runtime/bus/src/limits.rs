@@ -48,10 +48,6 @@ pub const PARTITIONS_MAX: u32 = 10_000;
 
 /// Most bytes of the body of a block that is committed: a reader takes a block as a whole.
 pub const NEW_BLOCK_BYTES_MAX: usize = 8 * MIB;
-/// Most bytes of one publish: one request is one transaction, and its reader holds it in memory.
-pub const PUBLISH_BYTES_MAX: usize = 8 * MIB;
-/// Most bytes of one event: it must fit a block and a guest's batch.
-pub const EVENT_BYTES_MAX: usize = 4 * MIB;
 /// Most bytes of a transaction: it must fit a frame, and a frame a segment.
 pub const TRANSACTION_BYTES_MAX: usize = 32 * MIB;
 /// Bytes after which a group is closed: what waits is then synced without it. Sixteen syncs' worth of the
@@ -64,7 +60,7 @@ pub const STATE_KEY_BYTES_MAX: usize = 4 * KIB;
 pub const STATE_VALUE_BYTES_MAX: usize = MIB;
 
 /// Longest idempotency key: HTTP clients send UUIDs; it is part of a tree's key.
-pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
 /// How long an idempotency key is remembered.
 pub const IDEMPOTENCY_AGE_MAX: Duration = Duration::from_hours(24);
 

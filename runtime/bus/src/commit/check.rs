@@ -4,8 +4,8 @@
 use super::view::View;
 use crate::Transaction;
 use crate::limits::{
-    IDEMPOTENCY_KEY_BYTES_MAX, NEW_BLOCK_BYTES_MAX, PUBLISH_BYTES_MAX, STATE_KEY_BYTES_MAX,
-    STATE_VALUE_BYTES_MAX, TRANSACTION_BYTES_MAX,
+    IDEMPOTENCY_KEY_BYTES_MAX, NEW_BLOCK_BYTES_MAX, STATE_KEY_BYTES_MAX, STATE_VALUE_BYTES_MAX,
+    TRANSACTION_BYTES_MAX,
 };
 use crate::log::Abort;
 
@@ -42,7 +42,7 @@ fn check_sizes(transaction: &Transaction, bytes: usize) -> Result<(), Abort> {
     let within = |bytes: usize, limit: usize| {
         if bytes > limit { Err(Abort::TooLarge { bytes, limit }) } else { Ok(()) }
     };
-    within(bytes, if transaction.driver.is_some() { TRANSACTION_BYTES_MAX } else { PUBLISH_BYTES_MAX })?;
+    within(bytes, TRANSACTION_BYTES_MAX)?;
     for block in &transaction.blocks {
         within(block.byte_len(), NEW_BLOCK_BYTES_MAX)?;
     }

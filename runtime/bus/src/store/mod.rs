@@ -6,10 +6,10 @@ mod groups;
 mod log;
 mod open;
 mod options;
-mod publish;
 mod read;
 mod retention;
 mod topics;
+mod waiting;
 
 use std::sync::Arc;
 
@@ -26,7 +26,6 @@ pub use background::CloseError;
 pub use groups::{Group, GroupPartition};
 pub use open::{OpenError, Parts};
 pub use options::{Background, Control, Hold, Retention, StoreOptions, Sync};
-pub use publish::{Publish, PublishError};
 pub use topics::TopicDetails;
 
 /// The embedded log. Clones share it; when the last one goes, the background threads end, and what was
@@ -41,8 +40,6 @@ struct Inner {
     committer: Arc<Mutex<Committer>>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
     recovery: Recovery,
-    /// Keyless publishes take the partitions in turn.
-    next_partition: std::sync::atomic::AtomicU32,
     _lock: Option<Lock>,
 }
 

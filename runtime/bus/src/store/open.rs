@@ -3,7 +3,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -108,10 +107,7 @@ impl Store {
         let committer = Arc::new(Mutex::new(Committer::new(Arc::clone(&shared), journal)));
         let threads = background::start(&shared, &committer).map_err(OpenError::Thread)?;
         let threads = Mutex::new(threads);
-        let next_partition = AtomicU32::new(0);
-        Ok(Self {
-            inner: Arc::new(Inner { shared, committer, threads, recovery, next_partition, _lock: lock }),
-        })
+        Ok(Self { inner: Arc::new(Inner { shared, committer, threads, recovery, _lock: lock }) })
     }
 }
 

@@ -2,14 +2,13 @@
 
 use tidemill_bus::journal::{Housekeeping, JournalOptions};
 use tidemill_bus::limits::{
-    BODY_COPY_BYTES_MAX, DRIVERS_BYTES_MAX, EVENT_BYTES_MAX, FIRST_SEGMENT_BYTES, FRAME_BYTES_MAX,
-    GROUP_BYTES_MAX, HOUSEKEEPING_JOBS_MAX, IDEMPOTENCY_KEY_BYTES_MAX, INDEX_CACHE_BYTES, NAME_BYTES_MAX,
-    NEW_BLOCK_BYTES_MAX, OPEN_SEGMENTS_MAX, PARTITIONS_DEFAULT, PARTITIONS_MAX, PUBLISH_BYTES_MAX,
-    PUBLISHERS_BYTES_MAX, QUEUE_LEN_MAX, SEGMENT_BYTES, STATE_KEY_BYTES_MAX, STATE_VALUE_BYTES_MAX,
-    TRANSACTION_BYTES_MAX,
+    BODY_COPY_BYTES_MAX, DRIVERS_BYTES_MAX, FIRST_SEGMENT_BYTES, FRAME_BYTES_MAX, GROUP_BYTES_MAX,
+    HOUSEKEEPING_JOBS_MAX, IDEMPOTENCY_KEY_BYTES_MAX, INDEX_CACHE_BYTES, NAME_BYTES_MAX, NEW_BLOCK_BYTES_MAX,
+    OPEN_SEGMENTS_MAX, PARTITIONS_DEFAULT, PARTITIONS_MAX, PUBLISHERS_BYTES_MAX, QUEUE_LEN_MAX,
+    SEGMENT_BYTES, STATE_KEY_BYTES_MAX, STATE_VALUE_BYTES_MAX, TRANSACTION_BYTES_MAX,
 };
 use tidemill_bus::log::{Abort, AdminError, Log, Outcome, Topic};
-use tidemill_bus::store::{Hold, Publish, PublishError, Retention, Store};
+use tidemill_bus::store::{Hold, Retention, Store};
 use tidemill_bus::transaction::{IdempotencyKey, NewBlock, StateWrites};
 use tidemill_bus::{Columns, DriverKey, Event, Offset, Partition, Transaction};
 
@@ -72,41 +71,21 @@ fn names_and_partitions() {
 fn blocks_events_and_transactions() {
     let bounds = bounds();
     let commit = |blocks| bounds.store.commit(Transaction { blocks, ..Transaction::default() });
-    assert_eq!((NEW_BLOCK_BYTES_MAX, EVENT_BYTES_MAX * 2), (PUBLISH_BYTES_MAX, PUBLISH_BYTES_MAX));
     let full = bounds.block(NEW_BLOCK_BYTES_MAX);
     committed(commit(vec![full.clone()]));
-    assert_eq!(too_large(commit(vec![full.clone(), bounds.block(100)])).1, PUBLISH_BYTES_MAX);
+    let fits = TRANSACTION_BYTES_MAX / NEW_BLOCK_BYTES_MAX;
+    assert_eq!(
+        too_large(commit([vec![full.clone(); fits], vec![bounds.block(100)]].concat())).1,
+        TRANSACTION_BYTES_MAX
+    );
     let driven = |blocks| bounds.driven(Transaction { blocks, ..Transaction::default() });
     assert_eq!(too_large(driven(vec![bounds.block(NEW_BLOCK_BYTES_MAX + 1)])).1, NEW_BLOCK_BYTES_MAX);
-    let blocks = vec![full.clone(); TRANSACTION_BYTES_MAX / NEW_BLOCK_BYTES_MAX];
+    let blocks = vec![full; fits];
     assert_eq!(
         too_large(driven([blocks.clone(), vec![bounds.block(100)]].concat())),
         (TRANSACTION_BYTES_MAX + 100, TRANSACTION_BYTES_MAX)
     );
     committed(driven(blocks));
-}
-
-#[test]
-fn publishes() {
-    let bounds = bounds();
-    let send = |lens: &[usize]| {
-        let mut events = Columns::default();
-        for len in lens {
-            let value = vec![0; len - Columns::BYTES_PER_EVENT];
-            events.push(Event { time: 0, key: None, headers: &[], value: Some(&value) });
-        }
-        bounds.store.publish_and_wait(Publish { topic: &bounds.topic, events: &events, once: None })
-    };
-    committed(send(&[EVENT_BYTES_MAX, EVENT_BYTES_MAX]).unwrap());
-    let limit = EVENT_BYTES_MAX;
-    assert_eq!(
-        send(&[50, EVENT_BYTES_MAX + 1]).unwrap_err(),
-        PublishError::EventTooLarge { index: 1, bytes: limit + 1, limit }
-    );
-    assert!(matches!(
-        send(&[EVENT_BYTES_MAX, EVENT_BYTES_MAX, 20]).unwrap_err(),
-        PublishError::TooLarge { limit: PUBLISH_BYTES_MAX, .. }
-    ));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use tidemill_bus::log::{Abort, Answer, Answered, Log, Outcome, ReadLimit, Receip
 use tidemill_bus::store::{Background, OpenError, Parts, Store, StoreOptions};
 use tidemill_bus::tables::ModelTables;
 use tidemill_bus::testing::FakeDisk;
-use tidemill_bus::transaction::NewBlock;
+use tidemill_bus::transaction::{NewBlock, Progress, ProgressUpdate};
 use tidemill_bus::{
     Batch, Columns, DriverKey, Event, HandlerId, Lane, Offset, Partition, TopicPartition, Transaction,
 };
@@ -150,4 +150,19 @@ pub(crate) fn values(store: &Store, source: TopicPartition, from: Offset, limit:
             return values;
         }
     }
+}
+
+/// A transaction that only moves its driver on.
+pub(crate) fn step(store: &Store, driver: DriverKey, source: TopicPartition, next: u64) -> Transaction {
+    let progress = Progress { next: Offset(next), ..Progress::default() };
+    Transaction {
+        driver: Some(driver),
+        epoch: store.epoch(driver),
+        progress: Some(ProgressUpdate { topic: source.topic, progress }),
+        ..Transaction::default()
+    }
+}
+
+pub(crate) fn next_of(store: &Store, driver: DriverKey, source: TopicPartition) -> Option<u64> {
+    store.progress(driver, source.topic).unwrap().map(|progress| progress.next.0)
 }

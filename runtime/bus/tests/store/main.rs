@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
-mod behaviour;
+mod answers;
 mod bounds;
 mod crash;
 mod directory;
+mod faults;
 mod harness;
 mod history;
 mod model;
 mod threads;
+mod time;

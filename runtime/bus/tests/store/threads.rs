@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tidemill_bus::journal::JournalOptions;
 use tidemill_bus::log::{Log, ReadLimit};
-use tidemill_bus::store::{Publish, Store, StoreOptions};
+use tidemill_bus::store::{Store, StoreOptions};
 use tidemill_bus::transaction::{Progress, ProgressUpdate, StateWrites};
-use tidemill_bus::{Batch, Columns, Event, HandlerId, Offset, Partition, TopicPartition, Transaction};
+use tidemill_bus::{
+    Batch, Columns, Event, HandlerId, Offset, Partition, TopicPartition, Transaction, partition,
+};
 
 use crate::harness::{ALL, block, columns, committed, driver, topic, values};
 
@@ -17,15 +19,17 @@ const EVENTS: u32 = 20;
 /// Publishes numbered events, keyed by the publisher: each publisher's stay in order in one partition.
 fn publish(store: &Store, publisher: u32) {
     let topic = store.topic("in").unwrap();
+    let key = publisher.to_le_bytes();
+    let target = topic.partition(partition::of_key(&key, topic.partitions));
     for request in 0..REQUESTS {
         let mut events = Columns::default();
         for event in 0..EVENTS {
             let value = [publisher, request * EVENTS + event].map(u32::to_le_bytes).concat();
-            let key = publisher.to_le_bytes();
             events.push(Event { time: 0, key: Some(&key), headers: &[], value: Some(&value) });
         }
-        let request = Publish { topic: &topic, events: &events, once: None };
-        committed(store.publish_and_wait(request).unwrap());
+        committed(
+            store.commit(Transaction { blocks: vec![block(target, events)], ..Transaction::default() }),
+        );
     }
 }
 
