@@ -11,7 +11,7 @@ use tidemill_flow::{Batch, DriverKey, Event, HandlerId, Lane, Partition, TopicId
 use tidemill_wasm::{Engine, Loader, LogLine, LogSink};
 
 /// Events per batch: one that waits for nobody, 16 KiB, 64 KiB.
-const BATCHES: [usize; 3] = [40, 160, 650];
+const BATCHES: [u32; 3] = [40, 160, 650];
 
 /// How long each size is measured.
 const MEASURED: Duration = Duration::from_secs(2);
@@ -59,7 +59,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 /// Repeats `work`, prints the time for each of its `parts`: the best of all tenths of the time measured, for the
 /// machine has other work too.
-fn measure(name: &str, parts: usize, mut work: impl FnMut() -> Result<(), Fault>) -> Result<(), Fault> {
+fn measure(name: &str, parts: u32, mut work: impl FnMut() -> Result<(), Fault>) -> Result<(), Fault> {
     let mut best = f64::INFINITY;
     for _ in 0..10 {
         let (started, mut turns) = (Instant::now(), 0_u32);
@@ -67,7 +67,7 @@ fn measure(name: &str, parts: usize, mut work: impl FnMut() -> Result<(), Fault>
             work()?;
             turns += 1;
         }
-        best = best.min(started.elapsed().as_secs_f64() * 1e9 / f64::from(turns) / parts as f64);
+        best = best.min(started.elapsed().as_secs_f64() * 1e9 / f64::from(turns) / f64::from(parts));
     }
     println!("{name}: {best:.0} ns");
     Ok(())
@@ -83,10 +83,10 @@ fn echo(instance: &mut dyn Instance, batch: &Batch, nothing: &Arc<Nothing>) -> R
 }
 
 /// Events with keys of 8 bytes and values of 92.
-fn batch(events: usize) -> Batch {
+fn batch(events: u32) -> Batch {
     let mut batch = Batch::new(TopicPartition { topic: TopicId(1), partition: Partition(0) });
     for index in 0..events {
-        let key = (index as u64).to_le_bytes();
+        let key = u64::from(index).to_le_bytes();
         batch.columns.push(Event { time: 0, key: Some(&key), headers: &[], value: Some(&[b'x'; 92]) });
     }
     batch

@@ -56,6 +56,15 @@ pub(crate) fn of(error: &wasmtime::Error, output_bytes: usize) -> Fault {
     }
 }
 
+/// The fault that `error` of an instantiation stands for. Nothing was lifted or lowered yet, so what is not the
+/// guest's own doing is the host's: no address space, no file descriptor.
+pub(crate) fn of_instantiation(error: &wasmtime::Error, output_bytes: usize) -> Fault {
+    match of(error, output_bytes) {
+        Fault::Lie(_) if !error.is::<ImportError>() => Fault::Host(format!("{error:#}")),
+        fault => fault,
+    }
+}
+
 fn trap_message(cause: &str) -> String {
     cause.strip_prefix("wasm trap: ").unwrap_or(cause).to_owned()
 }
@@ -69,12 +78,12 @@ fn frames(backtrace: Option<&WasmBacktrace>) -> String {
 
 fn frame(frame: &FrameInfo) -> String {
     let symbol = frame.symbols().first();
-    let mut line = match frame.func_name().or(symbol.and_then(FrameSymbol::name)) {
+    let name = match frame.func_name().or(symbol.and_then(FrameSymbol::name)) {
         Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
         None => format!("function {}", frame.func_index()),
     };
-    if let Some((file, number)) = symbol.and_then(|symbol| symbol.file().zip(symbol.line())) {
-        line.push_str(&format!(" ({file}:{number})"));
+    match symbol.and_then(|symbol| symbol.file().zip(symbol.line())) {
+        Some((file, line)) => format!("{name} ({file}:{line})"),
+        None => name,
     }
-    line
 }

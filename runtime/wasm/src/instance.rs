@@ -108,7 +108,7 @@ impl Guest {
 pub(crate) struct Instance {
     pre: InstancePre<Guest>,
     store: Store<Guest>,
-    instance: component::Instance,
+    component: component::Instance,
     process: TypedFunc<Params, Returned>,
 }
 
@@ -141,11 +141,11 @@ impl Instance {
             None => Ok(UpdateDeadline::Interrupt),
         });
         store.set_epoch_deadline(ticks);
-        let fault = |error: wasmtime::Error| fault::of(&error, limits.output);
-        let instance = pre.instantiate(&mut store).map_err(fault)?;
-        let process = instance.get_typed_func(&mut store, &shared.process).map_err(fault)?;
+        let fault = |error: wasmtime::Error| fault::of_instantiation(&error, limits.output);
+        let component = pre.instantiate(&mut store).map_err(fault)?;
+        let process = component.get_typed_func(&mut store, shared.process).map_err(fault)?;
         store.data_mut().budget.settle();
-        Ok(Self { pre: pre.clone(), store, instance, process })
+        Ok(Self { pre: pre.clone(), store, component, process })
     }
 
     /// Asks the handler whether it can work as it is configured.
@@ -154,8 +154,7 @@ impl Instance {
         let clock = Clock::start(INSTANTIATION_DEADLINE, None);
         self.store.set_epoch_deadline(clock.first_look());
         self.store.data_mut().clock = Some(clock);
-        let instance = &self.instance;
-        let typed = instance.get_typed_func::<(), Checked>(&mut self.store, check);
+        let typed = self.component.get_typed_func::<(), Checked>(&mut self.store, check);
         match typed.and_then(|check| check.call(&mut self.store, ())) {
             Ok((answer,)) => Ok(answer),
             Err(error) => Err(fault::of(&error, output_bytes)),

@@ -284,7 +284,7 @@ mod tests {
             retry: Retry {
                 attempts: 3,
                 backoff: Duration::from_millis(250),
-                max_backoff: Duration::from_secs(60),
+                max_backoff: Duration::from_mins(1),
                 then: Then::Stop,
             },
             limits: CallLimits { memory: 16 << 20, deadline: Duration::from_secs(2), output: 1 << 20 },

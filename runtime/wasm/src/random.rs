@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 use tidemill_flow::{Offset, Partition};
 
-/// SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
+/// `SplitMix64` (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
 #[derive(Debug)]
 pub(crate) struct Random(u64);
 

@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn durations_and_sizes_read_as_people_write_them() {
         assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(parse_duration("2 h"), Ok(Duration::from_secs(7_200)));
+        assert_eq!(parse_duration("2 h"), Ok(Duration::from_hours(2)));
         assert_eq!(parse_size("64MiB"), Ok(64 << 20));
         assert_eq!(parse_size("0B"), Ok(0));
     }

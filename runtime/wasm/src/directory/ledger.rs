@@ -136,8 +136,8 @@ mod tests {
     fn a_growing_file_is_taken_once_it_is_stable() {
         let (mut ledger, start) = (Ledger::default(), Instant::now());
         let half = STABLE_AFTER / 2;
-        for (turn, bytes) in [1, 2, 3, 3].into_iter().enumerate() {
-            let now = start + half * turn as u32;
+        for (turn, bytes) in [(0, 1), (1, 2), (2, 3), (3, 3)] {
+            let now = start + half * turn;
             assert_eq!(ledger.step(&listing(&[("a", bytes)]), now), []);
             assert!(ledger.is_waiting());
         }

@@ -120,9 +120,10 @@ impl Watch {
     fn run(mut self, bell: &Bell) {
         loop {
             // While a file is being written every piece of it rings: then it is enough to look from time to time.
-            let rung = match self.ledger.is_waiting() {
-                true => bell.wait(Rung::Stop, STABLE_AFTER),
-                false => bell.wait(Rung::Look, RESCAN_EVERY),
+            let rung = if self.ledger.is_waiting() {
+                bell.wait(Rung::Stop, STABLE_AFTER)
+            } else {
+                bell.wait(Rung::Look, RESCAN_EVERY)
             };
             if rung == Rung::Stop {
                 return;
@@ -139,8 +140,8 @@ impl Watch {
         }
     }
 
-    fn take(&mut self, step: Step) {
-        match step {
+    fn take(&mut self, due: Step) {
+        match due {
             Step::Load(stem) => self.load(&stem),
             Step::Remove(stem) => {
                 if let Some(name) = self.ledger.forget(&stem) {

@@ -32,12 +32,14 @@ struct Page {
     more: bool,
 }
 
+/// What `scan` takes: prefix, the key before the first, the number of entries.
+type Scan = (Vec<u8>, Option<Vec<u8>>, u32);
+
 pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     let mut state = linker.instance(&format!("{NAME}@0.1.0"))?;
     state.func_wrap("get-many", |cx: StoreContextMut<'_, Guest>, args: (WasmList<u32>, WasmList<u8>)| {
         Ok((get_many(&cx, &args.0, &args.1)?,))
     })?;
-    type Scan = (Vec<u8>, Option<Vec<u8>>, u32);
     state.func_wrap("scan", |cx: StoreContextMut<'_, Guest>, (prefix, after, limit): Scan| {
         Ok((scan(&cx, &prefix, after.as_deref(), limit)?,))
     })

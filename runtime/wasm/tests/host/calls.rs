@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use tidemill_flow::handler::Handler;
+use tidemill_flow::handler::{Fault, Handler};
 use tidemill_flow::output::{Failure, Stop};
+use tidemill_wasm::{Engine, Loader};
 
-use crate::support::{DRIVER, State, batch, call, call_again, call_of, guest};
+use crate::support::{DRIVER, GUEST, Log, State, batch, call, call_again, call_of, guest, with_vice};
 
 #[test]
 fn every_column_comes_back_as_it_went_in() {
@@ -74,7 +75,19 @@ fn state_that_cannot_be_read_is_the_hosts_fault() {
     let fault = instance
         .process(tidemill_flow::handler::Call { state: Arc::new(Broken), ..call_of(&batch) })
         .unwrap_err();
-    assert_eq!(fault, tidemill_flow::handler::Fault::Host("the disk is gone".to_owned()));
+    assert_eq!(fault, Fault::Host("the disk is gone".to_owned()));
+}
+
+#[test]
+fn a_pool_without_a_free_place_is_the_hosts_fault_and_recovers() {
+    let engine = Engine::with_instances(2).unwrap();
+    let loader = Loader::new(engine, None, Arc::new(Log::default())).unwrap();
+    let plugin = loader.load(&GUEST, with_vice("echo")).unwrap();
+    let held = [plugin.instantiate(DRIVER).unwrap(), plugin.instantiate(DRIVER).unwrap()];
+    let refused = plugin.instantiate(DRIVER).err().unwrap();
+    assert!(matches!(&refused, Fault::Host(why) if why.contains("no place")), "{refused:?}");
+    drop(held);
+    assert!(plugin.instantiate(DRIVER).is_ok());
 }
 
 #[test]

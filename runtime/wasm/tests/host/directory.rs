@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -14,7 +14,7 @@ use tidemill_wasm::directory::{Change, Listener, PluginDirectory, PluginError, c
 use crate::support::{GUEST, batch, call, loader};
 
 /// Hands every change to the test.
-struct Tell(Mutex<Sender<Change>>);
+struct Tell(Mutex<SyncSender<Change>>);
 
 impl Listener for Tell {
     fn changed(&self, change: Change) {
@@ -31,7 +31,7 @@ struct Watched {
 
 impl Watched {
     fn start(dir: tempfile::TempDir) -> Self {
-        let (sender, changes) = channel();
+        let (sender, changes) = sync_channel(100);
         let listener = Arc::new(Tell(Mutex::new(sender)));
         let watch = PluginDirectory::open(dir.path(), Arc::new(loader()), listener).unwrap();
         Self { dir, changes, _watch: watch }
@@ -46,7 +46,7 @@ impl Watched {
     }
 
     fn next(&self) -> Change {
-        self.changes.recv_timeout(Duration::from_secs(60)).expect("a change should be told")
+        self.changes.recv_timeout(Duration::from_mins(1)).expect("a change should be told")
     }
 
     fn loaded(&self) -> Arc<Plugin> {
@@ -91,10 +91,7 @@ fn a_plugin_that_is_there_at_the_start_is_loaded_before_the_watch_begins() {
     let dir = tempfile::tempdir().unwrap();
     put(dir.path(), "echo.wasm", &GUEST);
     let watched = Watched::start(dir);
-    let plugin = match watched.changes.try_recv() {
-        Ok(Change::Loaded(plugin)) => plugin,
-        _ => panic!("it was not loaded at once"),
-    };
+    let Ok(Change::Loaded(plugin)) = watched.changes.try_recv() else { panic!("it was not loaded at once") };
     assert_eq!((plugin.config().name.as_str(), plugin.bytes()), ("echo", GUEST.len()));
     assert_eq!(plugin.config().outputs, ["echo.out"]);
     assert_eq!(call(&plugin).unwrap().events, batch().columns);
@@ -192,7 +189,7 @@ fn a_name_belongs_to_one_file_and_passes_on_when_that_goes() {
 #[test]
 fn a_directory_that_is_missing_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
-    let (sender, _changes) = channel();
+    let (sender, _changes) = sync_channel(100);
     let listener = Arc::new(Tell(Mutex::new(sender)));
     let opened = PluginDirectory::open(&dir.path().join("nowhere"), Arc::new(loader()), listener);
     assert_eq!(opened.err().unwrap().kind(), std::io::ErrorKind::NotFound);
