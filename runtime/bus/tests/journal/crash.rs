@@ -3,7 +3,7 @@
 use tidemill_bus::journal::{Control, JournalOptions};
 use tidemill_bus::testing::Fault;
 
-use crate::history::{DiskFailed, History, options};
+use crate::history::{History, options};
 
 /// Steps of each history.
 const STEPS: usize = 60;
@@ -24,10 +24,9 @@ fn calls_of(seed: u64) -> u64 {
 fn cut_at(seed: u64, call: u64, options: JournalOptions) -> Option<History> {
     let mut history = History::new(seed, options);
     history.disk().crash_at(call);
-    match history.run(STEPS) {
-        Err(DiskFailed) => Some(history),
-        Ok(()) => None,
-    }
+    // The last calls may be those of a segment's housekeeping, which tells nobody before the next segment.
+    let reached = history.run(STEPS).is_err() || history.disk().crashed();
+    reached.then_some(history)
 }
 
 #[test]
