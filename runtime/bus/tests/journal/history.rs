@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tidemill_bus::FrameNumber;
 use tidemill_bus::disk::Disk;
-use tidemill_bus::journal::{Control, Cut, Housekeeping, Journal, JournalOptions, OpenError, Recovery};
-use tidemill_bus::testing::{FakeDisk, Fault, Random};
+use tidemill_bus::journal::{Control, Cut, Housekeeping, Journal, JournalOptions, Recovery};
+use tidemill_bus::testing::{FakeDisk, Random};
 
 use crate::model::{Frame, check, open};
 
@@ -26,8 +26,6 @@ pub(crate) struct History {
     random: Random,
     options: JournalOptions,
     disk: FakeDisk,
-    /// Whether a call of the disk is to fail.
-    faulty: bool,
     journal: Option<Journal>,
     /// What openings gave up so far.
     cuts: Vec<Cut>,
@@ -40,9 +38,9 @@ pub(crate) struct History {
     tag: u64,
 }
 
-/// The disk did not do what it was asked: the power is gone, or the call was one that was to fail.
+/// The disk did not do what it was asked: the power is gone.
 #[derive(Debug)]
-pub(crate) struct DiskFailed;
+pub(crate) struct PowerCut;
 
 impl History {
     /// A history on an empty disk.
@@ -54,7 +52,6 @@ impl History {
             random,
             options,
             disk,
-            faulty: false,
             journal: None,
             cuts: Vec::new(),
             frames,
@@ -69,14 +66,8 @@ impl History {
         &self.disk
     }
 
-    /// Lets a call of the disk fail.
-    pub(crate) fn fail_at(&mut self, call: u64, fault: Fault) {
-        self.faulty = true;
-        self.disk.fail_at(call, fault);
-    }
-
     /// Lets `steps` things happen.
-    pub(crate) fn run(&mut self, steps: usize) -> Result<(), DiskFailed> {
+    pub(crate) fn run(&mut self, steps: usize) -> Result<(), PowerCut> {
         self.open()?;
         for _ in 0..steps {
             match self.random.below(20) {
@@ -92,7 +83,7 @@ impl History {
     }
 
     /// Goes on with another disk, as after a power cut, and checks what is found there.
-    pub(crate) fn reopen_on(&mut self, disk: FakeDisk) -> Result<(), DiskFailed> {
+    pub(crate) fn reopen_on(&mut self, disk: FakeDisk) -> Result<(), PowerCut> {
         self.journal = None;
         self.disk = disk;
         self.open().map(|_| ())
@@ -107,11 +98,11 @@ impl History {
         }
     }
 
-    fn open(&mut self) -> Result<Recovery, DiskFailed> {
+    fn open(&mut self) -> Result<Recovery, PowerCut> {
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         let opened = open(&disk, self.options, self.persisted);
         if self.disk.crashed() {
-            return Err(DiskFailed);
+            return Err(PowerCut);
         }
         match opened {
             Ok((journal, recovery, replayed)) => {
@@ -124,7 +115,6 @@ impl History {
                 self.cuts.extend(recovery.cut);
                 Ok(recovery)
             }
-            Err(OpenError::Io(_)) if self.faulty => Err(DiskFailed),
             Err(error) => panic!("the journal does not open: {error}"),
         }
     }
@@ -133,7 +123,7 @@ impl History {
         self.journal.as_mut().expect("opened before")
     }
 
-    fn append(&mut self) -> Result<(), DiskFailed> {
+    fn append(&mut self) -> Result<(), PowerCut> {
         let mut ends = BTreeMap::new();
         for placed in self.frames.iter().flat_map(|frame| &frame.blocks) {
             let end = placed.first.0 + placed.block.columns.len() as u64;
@@ -142,17 +132,17 @@ impl History {
         self.tag += 1;
         let frame = Frame::random(&mut self.random, self.tag, &mut ends);
         self.frames.push(frame.clone());
-        frame.append_to(self.journal()).map_err(|_| DiskFailed)?;
+        frame.append_to(self.journal()).map_err(|_| PowerCut)?;
         Ok(())
     }
 
-    fn sync(&mut self) -> Result<(), DiskFailed> {
-        self.sure = self.journal().sync().map_err(|_| DiskFailed)?.0;
+    fn sync(&mut self) -> Result<(), PowerCut> {
+        self.sure = self.journal().sync().map_err(|_| PowerCut)?.0;
         Ok(())
     }
 
     /// The process dies, the machine lives: what was written is in the page cache, synced or not.
-    fn kill(&mut self) -> Result<(), DiskFailed> {
+    fn kill(&mut self) -> Result<(), PowerCut> {
         self.journal = None;
         let appended = self.frames.len() as u64;
         let cuts = self.cuts.clone();
@@ -163,16 +153,16 @@ impl History {
         Ok(())
     }
 
-    fn close(&mut self) -> Result<(), DiskFailed> {
+    fn close(&mut self) -> Result<(), PowerCut> {
         self.frames.push(Frame::default());
-        self.journal.take().expect("opened before").close().map_err(|_| DiskFailed)?;
+        self.journal.take().expect("opened before").close().map_err(|_| PowerCut)?;
         self.sure = self.frames.len() as u64;
         let recovery = self.open()?;
         assert!(recovery.clean && recovery.cut.is_none(), "a closed journal opens clean: {recovery:?}");
         Ok(())
     }
 
-    fn release(&mut self) -> Result<(), DiskFailed> {
+    fn release(&mut self) -> Result<(), PowerCut> {
         let persisted = FrameNumber(self.persisted);
         let mut left = self.random.below(3);
         let journal = self.journal.as_mut().expect("opened before");
@@ -180,6 +170,6 @@ impl History {
             left = left.saturating_sub(1);
             left > 0
         });
-        released.map(|_| ()).map_err(|_| DiskFailed)
+        released.map(|_| ()).map_err(|_| PowerCut)
     }
 }

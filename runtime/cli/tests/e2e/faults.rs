@@ -68,3 +68,46 @@ fn a_data_directory_that_cannot_be_made_is_named() {
     assert_eq!(done.status.code(), Some(1));
     assert!(stderr(&done).contains("data"), "{}", stderr(&done));
 }
+
+/// A small file system of its own; unmounted when dropped.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    /// `None` where mounting is not permitted.
+    fn mount(path: &std::path::Path) -> Option<Self> {
+        fs::create_dir(path).unwrap();
+        let mut mount = Command::new("mount");
+        let status = mount.args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]).arg(path).status().ok()?;
+        status.success().then(|| Self(path.to_owned()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily, for a killed process may still hold it.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_what_comes_and_keeps_what_was_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(_disk) = SmallDisk::mount(&dir.path().join("data")) else {
+        eprintln!("skipped: mounting a tmpfs is not permitted here");
+        return;
+    };
+    let mill = Mill::start_in(dir, &[]);
+    let body = format!("\"{}\"", "x".repeat(1 << 20));
+    let mut acknowledged = 0;
+    let (status, problem) = loop {
+        match mill.publish("t", &body) {
+            (StatusCode::OK, _) => acknowledged += 1,
+            refused => break refused,
+        }
+    };
+    let kind = problem["type"].as_str().unwrap();
+    assert_eq!(status, StatusCode::INSUFFICIENT_STORAGE, "{problem}");
+    assert_eq!(kind, "urn:tidemill:problem:disk-full");
+    assert!(acknowledged > 0);
+    assert_eq!(mill.read("t", "").len(), acknowledged);
+}

@@ -5,3 +5,4 @@ mod mill;
 mod api;
 mod cli;
 mod faults;
+mod handlers;

@@ -1,0 +1,157 @@
+//! Handlers as operators meet them: dropped in, watched, paused, moved, failing, killed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::mill::{BINARY, Mill, stderr, stdout};
+
+/// The plugins of the suite, built once by the binary itself.
+static PLUGINS: LazyLock<PathBuf> = LazyLock::new(|| {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugins");
+    let built = Command::new(BINARY)
+        .arg("build")
+        .arg(root)
+        .args(["--package", "passthrough", "--package", "aggregate", "--out"])
+        .arg(&out)
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "{}", stderr(&built));
+    out
+});
+
+const SUMS: &str = "inputs = [\"numbers\"]\noutput = \"sums\"\n[config]\npointer = \"/n\"\n";
+
+/// A directory in which the plugin `name` runs as `handler` with these settings.
+fn dir_with(plugin: &str, handler: &str, settings: &str) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    put_in(dir.path(), plugin, handler, settings);
+    dir
+}
+
+fn put_in(dir: &Path, plugin: &str, handler: &str, settings: &str) {
+    let plugins = dir.join("plugins");
+    fs::create_dir_all(&plugins).unwrap();
+    fs::write(plugins.join(format!("{handler}.toml")), settings).unwrap();
+    fs::copy(PLUGINS.join(format!("{plugin}.wasm")), dir.join("new.wasm")).unwrap();
+    fs::rename(dir.join("new.wasm"), plugins.join(format!("{handler}.wasm"))).unwrap();
+}
+
+/// Waits for so many events of a topic, and returns them.
+fn wait_for(mill: &Mill, topic: &str, count: usize) -> Vec<Value> {
+    mill.read(topic, &format!("follow=true&limit={count}"))
+}
+
+/// Asks until the answer is as it should be.
+fn until(mill: &Mill, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    loop {
+        let (_, answer) = mill.get(path);
+        if is_so(&answer) {
+            return answer;
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn post(mill: &Mill, path: &str, body: &Value) -> (StatusCode, Value) {
+    mill.ask(mill.request(Method::POST, path).json(body))
+}
+
+fn numbers(mill: &Mill, range: std::ops::Range<u32>) {
+    let lines: Vec<_> = range.map(|n| json!({ "k": "k", "n": n }).to_string()).collect();
+    let request = mill.request(Method::POST, "/v1/topics/numbers/events?key=/k");
+    let (status, answer) = mill.ask(request.header("content-type", "application/x-ndjson").body(lines.join("\n")));
+    assert_eq!(status, StatusCode::OK, "{answer}");
+}
+
+#[test]
+fn state_and_outputs_go_on_after_a_kill() {
+    let mut mill = Mill::start_in(dir_with("aggregate", "sums", SUMS), &[]);
+    for round in 1..=3 {
+        numbers(&mill, 0..10);
+        let sums = wait_for(&mill, "sums", round * 10);
+        let counts: Vec<_> = sums.iter().map(|sum| sum["value"]["count"].as_u64().unwrap()).collect();
+        assert!(counts.iter().copied().eq(1..=round as u64 * 10), "{counts:?}");
+        mill = mill.kill_and_restart();
+    }
+    let group = until(&mill, "/v1/groups/sums", |group| group["lag"] == 0);
+    assert_eq!((&group["installed"], &group["topics"]), (&json!(true), &json!(["numbers"])));
+}
+
+#[test]
+fn dead_letters_are_listed_shown_and_dropped_for_good() {
+    let mill = Mill::start_in(dir_with("aggregate", "sums", SUMS), &[]);
+    mill.publish("numbers", "{\"n\":1}\n{\"n\":\"no\"}\n{\"n\":2}");
+    assert_eq!(wait_for(&mill, "sums", 2).len(), 2);
+    until(&mill, "/v1/dead-letters", |dead| dead[0]["count"] == 1);
+    let (_, letters) = mill.get("/v1/dead-letters/sums");
+    let letter = &letters[0];
+    assert_eq!(letter["value"], json!({"n": "no"}));
+    assert_eq!(letter["headers"]["tidemill-topic"], "numbers");
+    assert!(letter["headers"]["tidemill-error"].as_str().unwrap().contains("no number"), "{letter}");
+    let place = format!("{}:{}", letter["partition"], letter["offset"]);
+    assert!(stdout(&mill.cli(&["dead-letters", "show", "sums", &place])).contains("no number"));
+    assert_eq!(mill.cli(&["dead-letters", "show", "sums", "0:99"]).status.code(), Some(4));
+    let done = mill.cli(&["dead-letters", "drop", "sums", &place]);
+    assert!(stdout(&done).contains("dropped 1"), "{}", stderr(&done));
+    let mill = mill.kill_and_restart();
+    assert_eq!(mill.get("/v1/dead-letters").1, json!([]));
+    assert_eq!(mill.get("/v1/dead-letters/sums").1, json!([]));
+    let groups = mill.get("/v1/groups").1;
+    assert!(!groups.to_string().contains("_dropped"), "{groups}");
+}
+
+#[test]
+fn a_handler_is_paused_moved_and_resumed() {
+    let mill = Mill::start_in(dir_with("passthrough", "pass", "inputs = [\"in\"]\noutput = \"out\""), &[]);
+    mill.publish("in", "1\n2");
+    assert_eq!(wait_for(&mill, "out", 2).len(), 2);
+    until(&mill, "/v1/handlers/pass", |handler| handler["lag"] == 0);
+    assert_eq!(post(&mill, "/v1/handlers/pass/pause", &json!({})).1["state"], "paused");
+    let (status, problem) = post(&mill, "/v1/handlers/pass/seek", &json!({ "to": "0" }));
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{problem}");
+    let (status, handler) = post(&mill, "/v1/handlers/pass/seek", &json!({ "to": "earliest" }));
+    assert_eq!((status, &handler["lag"]), (StatusCode::OK, &json!(2)), "{handler}");
+    assert_eq!(post(&mill, "/v1/handlers/pass/resume", &json!({})).1["state"], "running");
+    assert_eq!(wait_for(&mill, "out", 4).len(), 4);
+    let (status, problem) = mill.ask(mill.request(Method::DELETE, "/v1/groups/pass"));
+    assert_eq!(status, StatusCode::CONFLICT, "{problem}");
+}
+
+#[test]
+fn a_plugin_is_taken_when_it_is_dropped_in_and_kept_when_a_broken_one_follows() {
+    let mill = Mill::start();
+    put_in(mill.dir(), "passthrough", "pass", "inputs = [\"in\"]\noutput = \"out\"");
+    let version = until(&mill, "/v1/handlers/pass", |handler| handler["state"] == "running")["version"].clone();
+    fs::write(mill.dir().join("plugins/pass.wasm"), "not wasm").unwrap();
+    let handler = until(&mill, "/v1/handlers/pass", |handler| handler["error"].is_string());
+    assert_eq!((&handler["state"], &handler["version"]), (&json!("running"), &version));
+    assert!(handler["error"].as_str().unwrap().contains("not WebAssembly"), "{handler}");
+    mill.publish("in", "1");
+    assert_eq!(wait_for(&mill, "out", 1)[0]["value"], 1);
+    fs::remove_file(mill.dir().join("plugins/pass.wasm")).unwrap();
+    fs::remove_file(mill.dir().join("plugins/pass.toml")).unwrap();
+    until(&mill, "/v1/handlers", |handlers| *handlers == json!([]));
+    assert_eq!(mill.get("/v1/groups/pass").1["installed"], false);
+    assert!(mill.cli(&["groups", "delete", "pass"]).status.success());
+}
+
+#[test]
+fn a_topic_that_comes_back_while_its_handler_lags_is_read_anew() {
+    let mill = Mill::start_in(dir_with("passthrough", "pass", "inputs = [\"in\"]\noutput = \"out\""), &[]);
+    post(&mill, "/v1/handlers/pass/pause", &json!({}));
+    mill.publish("in", "\"old\"");
+    assert_eq!(mill.ask(mill.request(Method::DELETE, "/v1/topics/in")).0, StatusCode::NO_CONTENT);
+    mill.publish("in", "\"new\"");
+    post(&mill, "/v1/handlers/pass/resume", &json!({}));
+    let out = wait_for(&mill, "out", 1);
+    assert_eq!(out[0]["value"], "new");
+    until(&mill, "/v1/handlers/pass", |handler| handler["lag"] == 0);
+    assert_eq!(mill.read("out", "").len(), 1);
+}
