@@ -325,11 +325,18 @@ impl Committer {
         Ok(view.tables.seal().map(|sealed| Checkpoint { sealed, living }))
     }
 
-    /// Gives up segments as [`Journal::release`] does, none that is not in the tables.
+    /// Gives up segments as [`Journal::release`] does, none that is not in the tables. Everything is synced
+    /// first: what lets a segment go (progress, a deletion, the next segment's beginning) must outlast it.
     pub(crate) fn release(
         &mut self,
         may_drop: &mut dyn FnMut(&SegmentSummary, u64) -> bool,
     ) -> Result<u64, ReleaseError> {
+        if self.stopped.is_some() {
+            return Ok(0);
+        }
+        if self.unsynced_since.is_some() && self.shared.options.control != Control::AnswerBeforeSync {
+            self.sync().map_err(|Stopped(why)| ReleaseError::Stopped(why))?;
+        }
         let (tables, tails) = (&self.shared.view.tables, &self.shared.view.tails);
         let until = match self.shared.options.control {
             Control::ReleaseAtApplied => tables.applied(),

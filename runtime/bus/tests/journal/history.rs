@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tidemill_bus::FrameNumber;
 use tidemill_bus::disk::Disk;
-use tidemill_bus::journal::{Control, Cut, Housekeeping, Journal, JournalOptions, Recovery};
-use tidemill_bus::testing::{FakeDisk, Random};
+use tidemill_bus::journal::{Control, Cut, Housekeeping, Journal, JournalOptions, OpenError, Recovery};
+use tidemill_bus::testing::{FakeDisk, Fault, Random};
 
 use crate::model::{Frame, check, open};
 
@@ -26,6 +26,8 @@ pub(crate) struct History {
     random: Random,
     options: JournalOptions,
     disk: FakeDisk,
+    /// Whether a call of the disk is to fail.
+    faulty: bool,
     journal: Option<Journal>,
     /// What openings gave up so far.
     cuts: Vec<Cut>,
@@ -38,9 +40,9 @@ pub(crate) struct History {
     tag: u64,
 }
 
-/// The disk did not do what it was asked: the power is gone.
+/// The disk did not do what it was asked: the power is gone, or the call was one that was to fail.
 #[derive(Debug)]
-pub(crate) struct PowerCut;
+pub(crate) struct DiskFailed;
 
 impl History {
     /// A history on an empty disk.
@@ -52,6 +54,7 @@ impl History {
             random,
             options,
             disk,
+            faulty: false,
             journal: None,
             cuts: Vec::new(),
             frames,
@@ -66,8 +69,14 @@ impl History {
         &self.disk
     }
 
+    /// Lets a call of the disk fail.
+    pub(crate) fn fail_at(&mut self, call: u64, fault: Fault) {
+        self.faulty = true;
+        self.disk.fail_at(call, fault);
+    }
+
     /// Lets `steps` things happen.
-    pub(crate) fn run(&mut self, steps: usize) -> Result<(), PowerCut> {
+    pub(crate) fn run(&mut self, steps: usize) -> Result<(), DiskFailed> {
         self.open()?;
         for _ in 0..steps {
             match self.random.below(20) {
@@ -83,7 +92,7 @@ impl History {
     }
 
     /// Goes on with another disk, as after a power cut, and checks what is found there.
-    pub(crate) fn reopen_on(&mut self, disk: FakeDisk) -> Result<(), PowerCut> {
+    pub(crate) fn reopen_on(&mut self, disk: FakeDisk) -> Result<(), DiskFailed> {
         self.journal = None;
         self.disk = disk;
         self.open().map(|_| ())
@@ -98,11 +107,11 @@ impl History {
         }
     }
 
-    fn open(&mut self) -> Result<Recovery, PowerCut> {
+    fn open(&mut self) -> Result<Recovery, DiskFailed> {
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         let opened = open(&disk, self.options, self.persisted);
         if self.disk.crashed() {
-            return Err(PowerCut);
+            return Err(DiskFailed);
         }
         match opened {
             Ok((journal, recovery, replayed)) => {
@@ -115,6 +124,7 @@ impl History {
                 self.cuts.extend(recovery.cut);
                 Ok(recovery)
             }
+            Err(OpenError::Io(_)) if self.faulty => Err(DiskFailed),
             Err(error) => panic!("the journal does not open: {error}"),
         }
     }
@@ -123,7 +133,7 @@ impl History {
         self.journal.as_mut().expect("opened before")
     }
 
-    fn append(&mut self) -> Result<(), PowerCut> {
+    fn append(&mut self) -> Result<(), DiskFailed> {
         let mut ends = BTreeMap::new();
         for placed in self.frames.iter().flat_map(|frame| &frame.blocks) {
             let end = placed.first.0 + placed.block.columns.len() as u64;
@@ -132,17 +142,17 @@ impl History {
         self.tag += 1;
         let frame = Frame::random(&mut self.random, self.tag, &mut ends);
         self.frames.push(frame.clone());
-        frame.append_to(self.journal()).map_err(|_| PowerCut)?;
+        frame.append_to(self.journal()).map_err(|_| DiskFailed)?;
         Ok(())
     }
 
-    fn sync(&mut self) -> Result<(), PowerCut> {
-        self.sure = self.journal().sync().map_err(|_| PowerCut)?.0;
+    fn sync(&mut self) -> Result<(), DiskFailed> {
+        self.sure = self.journal().sync().map_err(|_| DiskFailed)?.0;
         Ok(())
     }
 
     /// The process dies, the machine lives: what was written is in the page cache, synced or not.
-    fn kill(&mut self) -> Result<(), PowerCut> {
+    fn kill(&mut self) -> Result<(), DiskFailed> {
         self.journal = None;
         let appended = self.frames.len() as u64;
         let cuts = self.cuts.clone();
@@ -153,16 +163,16 @@ impl History {
         Ok(())
     }
 
-    fn close(&mut self) -> Result<(), PowerCut> {
+    fn close(&mut self) -> Result<(), DiskFailed> {
         self.frames.push(Frame::default());
-        self.journal.take().expect("opened before").close().map_err(|_| PowerCut)?;
+        self.journal.take().expect("opened before").close().map_err(|_| DiskFailed)?;
         self.sure = self.frames.len() as u64;
         let recovery = self.open()?;
         assert!(recovery.clean && recovery.cut.is_none(), "a closed journal opens clean: {recovery:?}");
         Ok(())
     }
 
-    fn release(&mut self) -> Result<(), PowerCut> {
+    fn release(&mut self) -> Result<(), DiskFailed> {
         let persisted = FrameNumber(self.persisted);
         let mut left = self.random.below(3);
         let journal = self.journal.as_mut().expect("opened before");
@@ -170,6 +180,6 @@ impl History {
             left = left.saturating_sub(1);
             left > 0
         });
-        released.map(|_| ()).map_err(|_| PowerCut)
+        released.map(|_| ()).map_err(|_| DiskFailed)
     }
 }

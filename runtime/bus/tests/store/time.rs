@@ -2,7 +2,7 @@
 
 use tidemill_bus::log::{Log, ReadError};
 use tidemill_bus::notice::Notice;
-use tidemill_bus::store::{Hold, Retention, Store};
+use tidemill_bus::store::{Hold, Retention, Store, Sync};
 use tidemill_bus::{Batch, Columns, Event, Offset, Partition, Transaction};
 
 use crate::harness::{ALL, NOW, World, block, committed, driver, publish, step, topic, values};
@@ -92,6 +92,27 @@ fn retention_waits_for_groups_and_never_frees_what_is_not_in_the_tables() {
     let start = store.range(source).unwrap().start;
     assert_eq!(store.metrics().events_lost, start.0 - 20);
     assert!(matches!(store.notices()[0], Notice::Lost { .. }));
+}
+
+#[test]
+fn progress_that_is_not_synced_frees_nothing_that_a_power_cut_would_ask_for_again() {
+    for seed in 0..20 {
+        let mut world = World::new(seed);
+        world.options.retention = Retention { age: None, bytes: Some(0), hold: Hold::Handlers };
+        world.options.sync = Sync::Every(std::time::Duration::from_hours(1));
+        let store = world.open().unwrap();
+        let source = topic(&store, "t").partition(Partition(0));
+        let driver = driver(store.handler_id("h").unwrap(), 0);
+        committed(store.commit(step(&store, driver, source, 0)));
+        (0..20).for_each(|_| drop(committed(store.commit(publish(source, &[&[7; 10_000]])))));
+        store.checkpoint().unwrap();
+        committed(store.commit(step(&store, driver, source, 20)));
+        assert!(store.retain().unwrap() > 0);
+        let cut = world.after_crash(seed, Some(world.tables.flushes().len() - 1));
+        let store = cut.open().unwrap();
+        let next = store.progress(driver, source.topic).unwrap().unwrap().next;
+        assert!(store.range(source).unwrap().start <= next, "seed {seed}");
+    }
 }
 
 #[test]

@@ -5,13 +5,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tidemill_bus::log::Abort;
-use tidemill_bus::{Log, Offset, Partition};
+use tidemill_bus::{Columns, DriverKey, Log, Offset, Partition};
 
 use super::handler::{self, FakeHandler, Vice};
 use super::log::Nature;
 use super::world::{World, config};
 use crate::config::{HandlerConfig, Start};
 use crate::flow::{InstallError, Seek, SeekError, SeekTo};
+use crate::handler::{Call, Fault, Handler, Instance};
+use crate::output::Output;
 use crate::status::HandlerState;
 use crate::{limits, retry};
 
@@ -388,4 +390,44 @@ fn inputs_are_served_in_turn() {
         }
     }
     assert!(most <= 3 * 40, "one input is {most} ahead of the other");
+}
+
+/// Emits a mebibyte for each event.
+struct Wide;
+
+impl Handler for Wide {
+    fn instantiate(&self, _driver: DriverKey) -> Result<Box<dyn Instance>, Fault> {
+        Ok(Box::new(Self))
+    }
+
+    fn has_state(&self) -> bool {
+        false
+    }
+}
+
+impl Instance for Wide {
+    fn process(&mut self, call: Call<'_>) -> Result<Output, Fault> {
+        let count = u32::try_from(call.batch.len()).unwrap();
+        let events = Columns {
+            value_lens: vec![1 << 20; call.batch.len()],
+            data: vec![0; call.batch.len() << 20],
+            ..Columns::default()
+        };
+        Ok(Output { settled: count, cause_of: (0..count).collect(), events, ..Output::default() })
+    }
+
+    fn memory_bytes(&self) -> usize {
+        0
+    }
+}
+
+#[test]
+fn a_transaction_that_would_be_too_large_is_made_in_parts() {
+    let mut world = World::new(7, CALM);
+    good(&world, 0..40);
+    world.shared.install(config(), Arc::new(Wide)).unwrap();
+    world.run();
+    let faults = world.status().counters.faults;
+    assert!(faults.iter().any(|(kind, count)| *kind == "output" && *count > 0), "{faults:?}");
+    assert_eq!((outputs(&world), world.status().counters.dead_letters), (40, 0));
 }
