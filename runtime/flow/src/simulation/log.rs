@@ -222,6 +222,11 @@ impl FakeLog {
         inner.submitted.len() + inner.decided.len()
     }
 
+    /// Puts another state in the place of a driver's.
+    pub(super) fn put_state(&self, driver: DriverKey, state: BTreeMap<Vec<u8>, Vec<u8>>) {
+        self.inner.lock().state.insert(driver, state);
+    }
+
     /// The committed state of a driver.
     pub(super) fn state(&self, driver: DriverKey) -> BTreeMap<Vec<u8>, Vec<u8>> {
         self.inner.lock().state.get(&driver).cloned().unwrap_or_default()

@@ -3,6 +3,7 @@
 
 mod handler;
 mod histories;
+mod layers;
 mod log;
 mod model;
 mod operations;
