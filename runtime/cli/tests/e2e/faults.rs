@@ -74,10 +74,10 @@ struct SmallDisk(std::path::PathBuf);
 
 impl SmallDisk {
     /// `None` where mounting is not permitted.
-    fn mount(path: &std::path::Path) -> Option<Self> {
+    fn mount(path: &std::path::Path, options: &str) -> Option<Self> {
         fs::create_dir(path).unwrap();
         let mut mount = Command::new("mount");
-        let status = mount.args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]).arg(path).status().ok()?;
+        let status = mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(path).status().ok()?;
         status.success().then(|| Self(path.to_owned()))
     }
 }
@@ -90,9 +90,22 @@ impl Drop for SmallDisk {
 }
 
 #[test]
+fn a_read_only_data_directory_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(_disk) = SmallDisk::mount(&dir.path().join("data"), "ro,size=1m") else {
+        eprintln!("skipped: mounting a tmpfs is not permitted here");
+        return;
+    };
+    let done = run_command(dir.path()).output().unwrap();
+    assert_eq!(done.status.code(), Some(1));
+    let error = stderr(&done);
+    assert!(error.contains("data") && error.to_lowercase().contains("read-only"), "{error}");
+}
+
+#[test]
 fn a_full_disk_refuses_what_comes_and_keeps_what_was_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
-    let Some(_disk) = SmallDisk::mount(&dir.path().join("data")) else {
+    let Some(_disk) = SmallDisk::mount(&dir.path().join("data"), "size=24m") else {
         eprintln!("skipped: mounting a tmpfs is not permitted here");
         return;
     };
