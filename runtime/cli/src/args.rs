@@ -17,7 +17,7 @@ Examples:
 /// An event processing runtime: durable topics, sandboxed WebAssembly handlers.
 #[derive(Debug, Parser)]
 #[command(name = "tidemill", version, about, after_help = format!("{EXAMPLES}\n\n{}", crate::exit::HELP))]
-pub struct Args {
+pub(crate) struct Args {
     /// How results are shown.
     #[arg(long, global = true, value_enum, default_value_t)]
     pub output: Output,
@@ -29,7 +29,7 @@ pub struct Args {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Start a runtime: topics in a data directory, handlers from a plugin directory, an API over HTTP.
     #[command(after_help = "Example:\n  tidemill run --data data --plugins plugins --listen 127.0.0.1:7070")]
     Run(RunArgs),
@@ -86,7 +86,7 @@ Examples:
 }
 
 #[derive(Debug, clap::Args)]
-pub struct ConfigArgs {
+pub(crate) struct ConfigArgs {
     /// The configuration file; without it every default holds.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
@@ -96,7 +96,7 @@ pub struct ConfigArgs {
 }
 
 #[derive(Debug, clap::Args)]
-pub struct RunArgs {
+pub(crate) struct RunArgs {
     #[command(flatten)]
     pub config: ConfigArgs,
     /// The directory that everything is kept in.
@@ -114,7 +114,7 @@ pub struct RunArgs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// For people.
     Text,
     /// One JSON object a line.
@@ -122,7 +122,7 @@ pub enum LogFormat {
 }
 
 #[derive(Debug, clap::Args)]
-pub struct BuildArgs {
+pub(crate) struct BuildArgs {
     /// The crate's directory.
     #[arg(default_value = ".", value_hint = ValueHint::DirPath)]
     pub manifest: PathBuf,
@@ -135,7 +135,7 @@ pub struct BuildArgs {
 }
 
 #[derive(Debug, clap::Args)]
-pub struct PublishArgs {
+pub(crate) struct PublishArgs {
     /// The topic; created if it does not exist and the runtime allows it.
     pub topic: String,
     /// A file of events, `-` for standard input. `.json` is one value or an array, anything else one event a line.
@@ -153,7 +153,7 @@ pub struct PublishArgs {
 }
 
 #[derive(Debug, clap::Args)]
-pub struct TailArgs {
+pub(crate) struct TailArgs {
     /// The topic.
     pub topic: String,
     /// earliest, latest, an offset (with --partition), or a time like 2026-01-31T12:00:00Z. Without it:
@@ -172,7 +172,7 @@ pub struct TailArgs {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum TopicsCommand {
+pub(crate) enum TopicsCommand {
     /// All topics.
     List,
     /// One topic with its partitions.
@@ -189,7 +189,7 @@ pub enum TopicsCommand {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum HandlersCommand {
+pub(crate) enum HandlersCommand {
     /// All handlers.
     List,
     /// One handler with its partitions.
@@ -214,7 +214,7 @@ pub enum HandlersCommand {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum GroupsCommand {
+pub(crate) enum GroupsCommand {
     /// All groups.
     List,
     /// One group with its partitions.
@@ -224,7 +224,7 @@ pub enum GroupsCommand {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum DeadLettersCommand {
+pub(crate) enum DeadLettersCommand {
     /// The handlers that have dead letters, or the dead letters of one.
     List {
         handler: Option<String>,
@@ -248,7 +248,7 @@ pub enum DeadLettersCommand {
 
 /// Where a dead letter lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub(crate) struct Place {
     pub partition: u32,
     pub offset: u64,
 }

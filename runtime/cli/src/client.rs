@@ -7,20 +7,20 @@ use serde_json::Value;
 use crate::exit::{Failure, failed};
 
 /// A runtime, reached over HTTP.
-pub struct Client {
+pub(crate) struct Client {
     url: String,
     http: reqwest::Client,
 }
 
 impl Client {
     /// The runtime at `url`.
-    pub fn new(url: &str) -> Result<Self> {
+    pub(crate) fn new(url: &str) -> Result<Self> {
         let http = reqwest::Client::builder().no_proxy().build().context("cannot set up an HTTP client")?;
         Ok(Self { url: url.trim_end_matches('/').to_owned(), http })
     }
 
     /// A request to the path of these segments, each of which may be any text.
-    pub fn request(&self, method: Method, segments: &[&str]) -> Result<RequestBuilder> {
+    pub(crate) fn request(&self, method: Method, segments: &[&str]) -> Result<RequestBuilder> {
         let mut url: reqwest::Url =
             self.url.parse().with_context(|| format!("{:?} is no URL: write it like http://127.0.0.1:7070", self.url))?;
         url.path_segments_mut()
@@ -31,7 +31,7 @@ impl Client {
     }
 
     /// Sends, and makes an error of every answer that is not a success.
-    pub async fn send(&self, request: RequestBuilder) -> Result<Response> {
+    pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Response> {
         let response = request.send().await.map_err(|error| self.unreached(error))?;
         if response.status().is_success() {
             return Ok(response);
@@ -42,7 +42,7 @@ impl Client {
     }
 
     /// What a path answers, as JSON; null where it answers nothing.
-    pub async fn json(&self, request: RequestBuilder) -> Result<Value> {
+    pub(crate) async fn json(&self, request: RequestBuilder) -> Result<Value> {
         let body = self.send(request).await?.bytes().await.map_err(|error| self.unreached(error))?;
         if body.is_empty() {
             return Ok(Value::Null);
@@ -51,12 +51,12 @@ impl Client {
     }
 
     /// What is at a path.
-    pub async fn get(&self, segments: &[&str]) -> Result<Value> {
+    pub(crate) async fn get(&self, segments: &[&str]) -> Result<Value> {
         self.json(self.request(Method::GET, segments)?).await
     }
 
     /// The error of a connection that failed.
-    pub fn unreached(&self, error: reqwest::Error) -> anyhow::Error {
+    pub(crate) fn unreached(&self, error: reqwest::Error) -> anyhow::Error {
         let url = &self.url;
         if error.is_connect() {
             let hint = "start one with `tidemill run`, or name another with --url or TIDEMILL_URL";
@@ -68,7 +68,7 @@ impl Client {
 
 /// A refusal by the runtime.
 #[derive(Clone, Debug)]
-pub struct Problem {
+pub(crate) struct Problem {
     pub status: StatusCode,
     pub kind: String,
     pub detail: String,
@@ -86,7 +86,7 @@ impl std::error::Error for Problem {}
 
 impl Problem {
     /// The problem that a body says.
-    pub fn of_json(status: StatusCode, json: &Value) -> Self {
+    pub(crate) fn of_json(status: StatusCode, json: &Value) -> Self {
         let text = |name: &str| json[name].as_str().map(str::to_owned);
         Self {
             status,

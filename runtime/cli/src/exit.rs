@@ -6,7 +6,7 @@ use std::io;
 use std::process::ExitCode;
 
 /// What is shown at the end of `--help`.
-pub const HELP: &str = "\
+pub(crate) const HELP: &str = "\
 Exit codes:
   0  done
   1  failed: the message says what, where, and what to do next
@@ -17,7 +17,7 @@ Exit codes:
 
 /// Why the command failed, where the code says more than 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// No runtime answers.
     Unreachable,
     /// What was named does not exist.
@@ -39,12 +39,12 @@ impl fmt::Display for Failure {
 impl Error for Failure {}
 
 /// An error with its own code.
-pub fn failed(failure: Failure, message: impl fmt::Display + fmt::Debug + Send + Sync + 'static) -> anyhow::Error {
+pub(crate) fn failed(failure: Failure, message: impl fmt::Display + fmt::Debug + Send + Sync + 'static) -> anyhow::Error {
     anyhow::Error::new(failure).context(message)
 }
 
 /// The code of an error.
-pub fn code(error: &anyhow::Error) -> ExitCode {
+pub(crate) fn code(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(match error.downcast_ref::<Failure>() {
         None => 1,
         Some(Failure::Unreachable) => 3,
@@ -54,7 +54,7 @@ pub fn code(error: &anyhow::Error) -> ExitCode {
 }
 
 /// Whether whoever read our output has had enough.
-pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let broken = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
     error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(broken))
 }

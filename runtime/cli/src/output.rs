@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 /// How results are shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Output {
+pub(crate) enum Output {
     /// For people.
     #[default]
     Table,
@@ -18,13 +18,13 @@ pub enum Output {
 }
 
 /// A column of a table: its heading, and where its cells lie in the rows.
-pub type Column = (&'static str, &'static str);
+pub(crate) type Column = (&'static str, &'static str);
 
 impl Output {
     /// Shows a list of objects, one row each.
-    pub fn rows(self, rows: &Value, columns: &[Column]) -> Result<()> {
+    pub(crate) fn rows(self, rows: &Value, columns: &[Column]) -> Result<()> {
         match self {
-            Self::Json => self.value(rows),
+            Self::Json => json_text(rows),
             Self::Table => {
                 let rows = rows.as_array().map(Vec::as_slice).unwrap_or_default();
                 line(&table(rows, columns))
@@ -33,9 +33,9 @@ impl Output {
     }
 
     /// Shows one object: its fields, then the rows of one of its lists.
-    pub fn object(self, object: &Value, list: (&str, &[Column])) -> Result<()> {
+    pub(crate) fn object(self, object: &Value, list: (&str, &[Column])) -> Result<()> {
         if self == Self::Json {
-            return self.value(object);
+            return json_text(object);
         }
         for (name, value) in object.as_object().into_iter().flatten() {
             if name != list.0 && !value.is_null() {
@@ -49,21 +49,15 @@ impl Output {
     }
 
     /// Says what was done: `text` for people, `value` for programs.
-    pub fn done(self, text: &str, value: &Value) -> Result<()> {
+    pub(crate) fn done(self, text: &str, value: &Value) -> Result<()> {
         match self {
-            Self::Json => self.value(value),
+            Self::Json => json_text(value),
             Self::Table => line(text),
         }
     }
 
-    fn value(self, value: &Value) -> Result<()> {
-        let mut out = io::stdout().lock();
-        serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from)?;
-        Ok(writeln!(out)?)
-    }
-
     /// Says why the command failed.
-    pub fn error(self, error: &anyhow::Error) {
+    pub(crate) fn error(self, error: &anyhow::Error) {
         let message = chain(error);
         // Nothing can be said about an error of saying an error.
         let _ = match self {
@@ -71,6 +65,12 @@ impl Output {
             Self::Table => writeln!(io::stderr(), "error: {message}"),
         };
     }
+}
+
+fn json_text(value: &Value) -> Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from)?;
+    Ok(writeln!(out)?)
 }
 
 /// The messages of an error and its causes. The mark that carries the exit code says nothing of its own.
@@ -116,7 +116,7 @@ fn cell(value: &Value) -> String {
 }
 
 /// A number with its thousands apart.
-pub fn thousands(number: u64) -> String {
+pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -129,7 +129,7 @@ pub fn thousands(number: u64) -> String {
 }
 
 /// Writes a line to standard output.
-pub fn line(text: &str) -> Result<()> {
+pub(crate) fn line(text: &str) -> Result<()> {
     Ok(writeln!(io::stdout().lock(), "{text}")?)
 }
 

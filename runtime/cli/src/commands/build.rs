@@ -9,7 +9,7 @@ use tidemill_build::{BuildOptions, Built};
 use crate::args::BuildArgs;
 use crate::output::{Output, thousands};
 
-pub fn build(args: BuildArgs, output: Output) -> Result<ExitCode> {
+pub(crate) fn build(args: BuildArgs, output: Output) -> Result<ExitCode> {
     let options =
         BuildOptions { packages: args.packages, out_dir: args.out, ..BuildOptions::new(&args.manifest) };
     for built in tidemill_build::build_crates(&options)? {

@@ -19,7 +19,7 @@ const REPORT: &[Column] =
 const DEFAULT_FILE: &str = "tidemill.toml";
 
 /// The configuration that the arguments name, with what they say themselves.
-pub fn config(args: &ConfigArgs) -> Result<Config> {
+pub(crate) fn config(args: &ConfigArgs) -> Result<Config> {
     let default = Path::new(DEFAULT_FILE);
     let file = args.config.as_deref().or_else(|| default.exists().then_some(default));
     let read = file.map(Config::read).transpose();
@@ -30,7 +30,7 @@ pub fn config(args: &ConfigArgs) -> Result<Config> {
     Ok(config)
 }
 
-pub fn check(args: &ConfigArgs, output: Output) -> Result<ExitCode> {
+pub(crate) fn check(args: &ConfigArgs, output: Output) -> Result<ExitCode> {
     let config = config(args)?;
     config.check().map_err(|error| failed(Failure::Invalid, error.to_string()))?;
     let reports = check_plugins(&config)?;

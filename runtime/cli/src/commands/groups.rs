@@ -17,7 +17,7 @@ const PARTITIONS: &[Column] = &[
     ("lag", "/lag"),
 ];
 
-pub async fn groups(client: &Client, command: Option<GroupsCommand>, output: Output) -> Result<()> {
+pub(crate) async fn groups(client: &Client, command: Option<GroupsCommand>, output: Output) -> Result<()> {
     match command.unwrap_or(GroupsCommand::List) {
         GroupsCommand::List => output.rows(&client.get(&["v1", "groups"]).await?, LIST),
         GroupsCommand::Show { group } => {

@@ -29,7 +29,7 @@ const PARTITIONS: &[Column] = &[
     ("stopped", "/stopped"),
 ];
 
-pub async fn handlers(client: &Client, command: Option<HandlersCommand>, output: Output) -> Result<()> {
+pub(crate) async fn handlers(client: &Client, command: Option<HandlersCommand>, output: Output) -> Result<()> {
     match command.unwrap_or(HandlersCommand::List) {
         HandlersCommand::List => {
             let mut handlers = client.get(&["v1", "handlers"]).await?;

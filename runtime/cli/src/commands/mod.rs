@@ -18,7 +18,7 @@ use crate::args::{Args, Command};
 use crate::client::Client;
 
 /// Does what the command line says.
-pub fn run(args: Args) -> Result<ExitCode> {
+pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let (output, url) = (args.output, args.url);
     match args.command {
         Command::Run(args) => run::run(args),

@@ -31,7 +31,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-pub async fn publish(client: &Client, args: PublishArgs, output: Output) -> Result<()> {
+pub(crate) async fn publish(client: &Client, args: PublishArgs, output: Output) -> Result<()> {
     let name = args.file.display().to_string();
     let input = open(&args.file)?;
     let is_json = args.file.extension().is_some_and(|extension| extension == "json");
@@ -123,7 +123,7 @@ impl<'a> Sender<'a> {
 
     /// Sends lines; an error tells the line of the whole input.
     async fn lines(&mut self, lines: Vec<u8>, name: &str) -> Result<()> {
-        let count = lines.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        let count = lines.split(|&byte| byte == b'\n').count() as u64 - 1;
         self.send("application/x-ndjson", lines).await.map_err(|error| self.placed(error, name))?;
         self.lines += count;
         Ok(())

@@ -14,7 +14,7 @@ use crate::commands::check;
 use crate::exit::{Failure, failed};
 use crate::output::line;
 
-pub fn run(args: RunArgs) -> Result<ExitCode> {
+pub(crate) fn run(args: RunArgs) -> Result<ExitCode> {
     let config = config(args)?;
     start_log(&config)?;
     let runtime = Runtime::start(&config).map_err(|error| match error {

@@ -11,7 +11,7 @@ use crate::args::TailArgs;
 use crate::client::{Client, Problem};
 use crate::output::Output;
 
-pub async fn tail(client: &Client, args: TailArgs, output: Output) -> Result<()> {
+pub(crate) async fn tail(client: &Client, args: TailArgs, output: Output) -> Result<()> {
     let from = args.from.unwrap_or_else(|| if args.follow { "latest" } else { "earliest" }.to_owned());
     let mut query = vec![("from", from)];
     query.extend(args.partition.map(|partition| ("partition", partition.to_string())));

@@ -11,7 +11,7 @@ use crate::output::{Column, Output};
 const LIST: &[Column] = &[("topic", "/name"), ("partitions", "/partitions"), ("events", "/events")];
 const RANGES: &[Column] = &[("partition", "/partition"), ("start", "/start"), ("end", "/end")];
 
-pub async fn topics(client: &Client, command: Option<TopicsCommand>, output: Output) -> Result<()> {
+pub(crate) async fn topics(client: &Client, command: Option<TopicsCommand>, output: Output) -> Result<()> {
     match command.unwrap_or(TopicsCommand::List) {
         TopicsCommand::List => output.rows(&client.get(&["v1", "topics"]).await?, LIST),
         TopicsCommand::Show { topic } => {

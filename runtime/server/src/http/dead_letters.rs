@@ -26,7 +26,7 @@ pub(super) const DROPPED: &str = "_dropped.";
 
 /// The dead letters of a handler, counted.
 #[derive(Debug, Serialize)]
-pub(super) struct Count {
+pub(super) struct Summary {
     handler: String,
     topic: String,
     count: u64,
@@ -53,7 +53,7 @@ pub(super) struct Dropped {
 }
 
 /// How many dead letters each handler has that were not dropped.
-pub(super) async fn overview(State(api): State<Arc<Api>>) -> Result<Json<Vec<Count>>, Problem> {
+pub(super) async fn overview(State(api): State<Arc<Api>>) -> Result<Json<Vec<Summary>>, Problem> {
     blocking(move || {
         let dead = api.log.topics().into_iter().filter_map(|topic| {
             let handler = topic.name.strip_prefix(DEAD)?.to_owned();
@@ -61,7 +61,7 @@ pub(super) async fn overview(State(api): State<Arc<Api>>) -> Result<Json<Vec<Cou
         });
         let count = |(handler, topic): (String, Topic)| {
             let letters = Letters::of(&api, &handler, topic)?;
-            Ok(Count { handler, topic: letters.topic.name.to_string(), count: letters.count() })
+            Ok(Summary { handler, topic: letters.topic.name.to_string(), count: letters.count() })
         };
         dead.map(count).filter(|count| count.as_ref().map_or(true, |count| count.count > 0)).collect::<Result<_, _>>()
     })

@@ -1,4 +1,4 @@
-//! All counts as OpenMetrics text, which Prometheus reads. Asks for numbers, and counts nothing itself.
+//! All counts as `OpenMetrics` text, which Prometheus reads. Asks for numbers, and counts nothing itself.
 
 use std::fmt;
 

@@ -166,12 +166,11 @@ async fn serve(listener: tokio::net::TcpListener, router: axum::Router, mut stop
 async fn tell_notices(api: Arc<Api>, mut stops: watch::Receiver<bool>) {
     loop {
         for notice in api.store.notices() {
-            match &notice {
-                Notice::Poisoned(reason) => {
-                    api.health.fail(reason);
-                    tracing::error!("{notice}");
-                }
-                _ => tracing::warn!("{notice}"),
+            if let Notice::Poisoned(reason) = &notice {
+                api.health.fail(reason);
+                tracing::error!("{notice}");
+            } else {
+                tracing::warn!("{notice}");
             }
         }
         tokio::select! {
