@@ -21,10 +21,14 @@ impl Client {
 
     /// A request to the path of these segments, each of which may be any text.
     pub(crate) fn request(&self, method: Method, segments: &[&str]) -> Result<RequestBuilder> {
-        let mut url: reqwest::Url =
-            self.url.parse().with_context(|| format!("{:?} is no URL: write it like http://127.0.0.1:7070", self.url))?;
+        let mut url: reqwest::Url = self
+            .url
+            .parse()
+            .with_context(|| format!("{:?} is no URL: write it like http://127.0.0.1:7070", self.url))?;
         url.path_segments_mut()
-            .map_err(|()| anyhow!("{:?} is no URL that has a path: write it like http://127.0.0.1:7070", self.url))?
+            .map_err(|()| {
+                anyhow!("{:?} is no URL that has a path: write it like http://127.0.0.1:7070", self.url)
+            })?
             .pop_if_empty()
             .extend(segments);
         Ok(self.http.request(method, url))
@@ -91,7 +95,9 @@ impl Problem {
         Self {
             status,
             kind: text("type").and_then(|kind| Some(kind.rsplit(':').next()?.to_owned())).unwrap_or_default(),
-            detail: text("detail").or_else(|| text("title")).unwrap_or_else(|| format!("the runtime answered {status}")),
+            detail: text("detail")
+                .or_else(|| text("title"))
+                .unwrap_or_else(|| format!("the runtime answered {status}")),
             line: json["line"].as_u64(),
             column: json["column"].as_u64(),
         }

@@ -39,7 +39,10 @@ impl fmt::Display for Failure {
 impl Error for Failure {}
 
 /// An error with its own code.
-pub(crate) fn failed(failure: Failure, message: impl fmt::Display + fmt::Debug + Send + Sync + 'static) -> anyhow::Error {
+pub(crate) fn failed(
+    failure: Failure,
+    message: impl fmt::Display + fmt::Debug + Send + Sync + 'static,
+) -> anyhow::Error {
     anyhow::Error::new(failure).context(message)
 }
 

@@ -15,7 +15,8 @@ pub(crate) fn build(args: BuildArgs, output: Output) -> Result<ExitCode> {
     for built in tidemill_build::build_crates(&options)? {
         let Built { package, path, size, imports } = built;
         let text = format!("{package}: {} ({} bytes)", path.display(), thousands(size));
-        output.done(&text, &json!({ "package": package, "path": path, "bytes": size, "imports": imports }))?;
+        output
+            .done(&text, &json!({ "package": package, "path": path, "bytes": size, "imports": imports }))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -12,8 +12,13 @@ use crate::args::ConfigArgs;
 use crate::exit::{Failure, failed};
 use crate::output::{Column, Output};
 
-const REPORT: &[Column] =
-    &[("plugin", "/path"), ("handler", "/handler"), ("inputs", "/inputs"), ("outputs", "/outputs"), ("result", "/result")];
+const REPORT: &[Column] = &[
+    ("plugin", "/path"),
+    ("handler", "/handler"),
+    ("inputs", "/inputs"),
+    ("outputs", "/outputs"),
+    ("result", "/result"),
+];
 
 /// The file that is read where none is named, if it is there.
 const DEFAULT_FILE: &str = "tidemill.toml";

@@ -19,7 +19,11 @@ const LETTERS: &[Column] = &[
     ("error", "/headers/tidemill-error"),
 ];
 
-pub(crate) async fn dead_letters(client: &Client, command: Option<DeadLettersCommand>, output: Output) -> Result<()> {
+pub(crate) async fn dead_letters(
+    client: &Client,
+    command: Option<DeadLettersCommand>,
+    output: Output,
+) -> Result<()> {
     match command.unwrap_or(DeadLettersCommand::List { handler: None, limit: 0 }) {
         DeadLettersCommand::List { handler: None, .. } => {
             output.rows(&client.get(&["v1", "dead-letters"]).await?, OVERVIEW)

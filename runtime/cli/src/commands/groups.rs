@@ -25,7 +25,10 @@ pub(crate) async fn groups(client: &Client, command: Option<GroupsCommand>, outp
         }
         GroupsCommand::Delete { group } => {
             client.send(client.request(Method::DELETE, &["v1", "groups", &group])?).await?;
-            output.done(&format!("group {group} is deleted, with its progress and state"), &json!({ "deleted": group }))
+            output.done(
+                &format!("group {group} is deleted, with its progress and state"),
+                &json!({ "deleted": group }),
+            )
         }
     }
 }

@@ -29,7 +29,11 @@ const PARTITIONS: &[Column] = &[
     ("stopped", "/stopped"),
 ];
 
-pub(crate) async fn handlers(client: &Client, command: Option<HandlersCommand>, output: Output) -> Result<()> {
+pub(crate) async fn handlers(
+    client: &Client,
+    command: Option<HandlersCommand>,
+    output: Output,
+) -> Result<()> {
     match command.unwrap_or(HandlersCommand::List) {
         HandlersCommand::List => {
             let mut handlers = client.get(&["v1", "handlers"]).await?;
@@ -41,9 +45,14 @@ pub(crate) async fn handlers(client: &Client, command: Option<HandlersCommand>, 
         HandlersCommand::Show { handler } => {
             output.object(&client.get(&["v1", "handlers", &handler]).await?, ("partitions", PARTITIONS))
         }
-        HandlersCommand::Pause { handler } => post(client, [&handler, "pause"], &json!({})).await.and_then(|shown| {
-            output.done(&format!("{handler} is paused; `tidemill handlers resume {handler}` goes on"), &shown)
-        }),
+        HandlersCommand::Pause { handler } => {
+            post(client, [&handler, "pause"], &json!({})).await.and_then(|shown| {
+                output.done(
+                    &format!("{handler} is paused; `tidemill handlers resume {handler}` goes on"),
+                    &shown,
+                )
+            })
+        }
         HandlersCommand::Resume { handler } => post(client, [&handler, "resume"], &json!({}))
             .await
             .and_then(|shown| output.done(&format!("{handler} goes on"), &shown)),

@@ -26,11 +26,15 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         Command::Build(args) => build::build(args, output),
         Command::Publish(args) => remote(&url, async |client| publish::publish(client, args, output).await),
         Command::Tail(args) => remote(&url, async |client| tail::tail(client, args, output).await),
-        Command::Topics { command } => remote(&url, async |client| topics::topics(client, command, output).await),
+        Command::Topics { command } => {
+            remote(&url, async |client| topics::topics(client, command, output).await)
+        }
         Command::Handlers { command } => {
             remote(&url, async |client| handlers::handlers(client, command, output).await)
         }
-        Command::Groups { command } => remote(&url, async |client| groups::groups(client, command, output).await),
+        Command::Groups { command } => {
+            remote(&url, async |client| groups::groups(client, command, output).await)
+        }
         Command::DeadLetters { command } => {
             remote(&url, async |client| dead_letters::dead_letters(client, command, output).await)
         }

@@ -176,7 +176,9 @@ fn may_pass(error: &anyhow::Error) -> bool {
     if let Some(problem) = error.downcast_ref::<Problem>() {
         return problem.status == StatusCode::SERVICE_UNAVAILABLE && problem.kind == "busy";
     }
-    error.chain().any(|cause| cause.downcast_ref::<reqwest::Error>().is_some_and(|error| !error.is_connect() && !error.is_builder()))
+    error.chain().any(|cause| {
+        cause.downcast_ref::<reqwest::Error>().is_some_and(|error| !error.is_connect() && !error.is_builder())
+    })
 }
 
 fn counted(runs: &Value) -> u64 {
@@ -199,7 +201,9 @@ impl<R: Read> Pieces<R> {
     fn next(&mut self) -> Result<Option<Vec<u8>>> {
         loop {
             let whole = self.rest.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
-            if whole > 0 && (self.rest.len() >= REQUEST_BYTES || self.ended) || self.rest.len() > LINE_BYTES_MAX * 2 {
+            if whole > 0 && (self.rest.len() >= REQUEST_BYTES || self.ended)
+                || self.rest.len() > LINE_BYTES_MAX * 2
+            {
                 let end = if whole > 0 { whole } else { self.rest.len() };
                 let rest = self.rest.split_off(end);
                 return Ok(Some(std::mem::replace(&mut self.rest, rest)));

@@ -74,7 +74,10 @@ fn introduce(config: &Config, runtime: &Runtime) -> Result<()> {
         let error = plugin.error.map(|error| format!("  {error}")).unwrap_or_default();
         line(&format!("  handler   {name}  {version}{error}"))?;
     }
-    line(&format!("next: tidemill --url {url} publish TOPIC FILE, or put a .wasm file into {}", config.plugins.display()))
+    line(&format!(
+        "next: tidemill --url {url} publish TOPIC FILE, or put a .wasm file into {}",
+        config.plugins.display()
+    ))
 }
 
 fn recovery(runtime: &Runtime) -> String {
@@ -84,7 +87,10 @@ fn recovery(runtime: &Runtime) -> String {
     }
     let how = if found.clean { "closed cleanly" } else { "not closed: what was acknowledged is there" };
     let cut = found.cut.as_ref().map(|cut| {
-        format!("; an unfinished write at frame {} was cut off ({} bytes, never acknowledged)", cut.frame, cut.bytes)
+        format!(
+            "; an unfinished write at frame {} was cut off ({} bytes, never acknowledged)",
+            cut.frame, cut.bytes
+        )
     });
     format!("{how}, {} frames replayed{}", found.frames_replayed, cut.unwrap_or_default())
 }

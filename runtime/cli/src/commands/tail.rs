@@ -76,7 +76,8 @@ mod tests {
 
     #[test]
     fn an_event_is_shown_on_one_line() {
-        let line = br#"{"partition":3,"offset":9,"time":0,"appendTime":1,"key":"k","headers":{},"value":{"a": 1}}"#;
+        let line =
+            br#"{"partition":3,"offset":9,"time":0,"appendTime":1,"key":"k","headers":{},"value":{"a": 1}}"#;
         assert_eq!(brief(line).unwrap(), "3:9  1970-01-01T00:00:00.000Z  k  {\"a\": 1}\n");
     }
 }

@@ -19,7 +19,8 @@ pub(crate) async fn topics(client: &Client, command: Option<TopicsCommand>, outp
         }
         TopicsCommand::Create { topic, partitions } => {
             let request = client.request(Method::PUT, &["v1", "topics", &topic])?;
-            let wanted = partitions.map_or_else(|| json!({}), |partitions| json!({ "partitions": partitions }));
+            let wanted =
+                partitions.map_or_else(|| json!({}), |partitions| json!({ "partitions": partitions }));
             let created = client.json(request.json(&wanted)).await?;
             output.done(&format!("topic {topic} has {} partitions", created["partitions"]), &created)
         }

@@ -117,7 +117,8 @@ fn a_follower_gets_what_comes_later_and_ends_with_the_runtime() {
     assert_eq!(mill.publish("t", "1").0, StatusCode::OK);
     let follower = mill.request(Method::GET, "/v1/topics/t/events?follow=true").send().unwrap();
     let mut lines = BufReader::new(follower).lines();
-    let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap()["value"].clone();
+    let mut next =
+        || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap()["value"].clone();
     assert_eq!(next(), 1);
     mill.publish("t", "2");
     assert_eq!(next(), 2);

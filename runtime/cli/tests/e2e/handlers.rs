@@ -66,7 +66,8 @@ fn post(mill: &Mill, path: &str, body: &Value) -> (StatusCode, Value) {
 fn numbers(mill: &Mill, range: std::ops::Range<u32>) {
     let lines: Vec<_> = range.map(|n| json!({ "k": "k", "n": n }).to_string()).collect();
     let request = mill.request(Method::POST, "/v1/topics/numbers/events?key=/k");
-    let (status, answer) = mill.ask(request.header("content-type", "application/x-ndjson").body(lines.join("\n")));
+    let (status, answer) =
+        mill.ask(request.header("content-type", "application/x-ndjson").body(lines.join("\n")));
     assert_eq!(status, StatusCode::OK, "{answer}");
 }
 
@@ -128,7 +129,8 @@ fn a_handler_is_paused_moved_and_resumed() {
 fn a_plugin_is_taken_when_it_is_dropped_in_and_kept_when_a_broken_one_follows() {
     let mill = Mill::start();
     put_in(mill.dir(), "passthrough", "pass", "inputs = [\"in\"]\noutput = \"out\"");
-    let version = until(&mill, "/v1/handlers/pass", |handler| handler["state"] == "running")["version"].clone();
+    let version =
+        until(&mill, "/v1/handlers/pass", |handler| handler["state"] == "running")["version"].clone();
     fs::write(mill.dir().join("plugins/pass.wasm"), "not wasm").unwrap();
     let handler = until(&mill, "/v1/handlers/pass", |handler| handler["error"].is_string());
     assert_eq!((&handler["state"], &handler["version"]), (&json!("running"), &version));

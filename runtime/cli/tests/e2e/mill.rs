@@ -51,7 +51,8 @@ impl Mill {
     }
 
     fn wait_until_ready(&self) {
-        let ready = || self.request(Method::GET, "/readyz").send().is_ok_and(|answer| answer.status().is_success());
+        let ready =
+            || self.request(Method::GET, "/readyz").send().is_ok_and(|answer| answer.status().is_success());
         while !ready() {
             std::thread::yield_now();
         }
@@ -133,7 +134,15 @@ impl Drop for Mill {
 /// `tidemill run` in `dir`, on a free port.
 pub(crate) fn run_command(dir: &Path) -> Command {
     let mut command = Command::new(BINARY);
-    command.current_dir(dir).args(["run", "--data", "data", "--plugins", "plugins", "--listen", "127.0.0.1:0"]);
+    command.current_dir(dir).args([
+        "run",
+        "--data",
+        "data",
+        "--plugins",
+        "plugins",
+        "--listen",
+        "127.0.0.1:0",
+    ]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

@@ -88,9 +88,9 @@ impl<'de> Deserialize<'de> for SyncConfig {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         match String::deserialize(from)?.as_str() {
             "always" => Ok(Self::Always),
-            text => units::parse_duration(text).map(Self::Every).map_err(|error| {
-                D::Error::custom(format!("{error}; or \"always\""))
-            }),
+            text => units::parse_duration(text)
+                .map(Self::Every)
+                .map_err(|error| D::Error::custom(format!("{error}; or \"always\""))),
         }
     }
 }
@@ -181,8 +181,8 @@ impl Config {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let mut config = Self::parse(&text)
-            .map_err(|source| ConfigError::Document { path: path.to_owned(), source })?;
+        let mut config =
+            Self::parse(&text).map_err(|source| ConfigError::Document { path: path.to_owned(), source })?;
         let dir = path.parent().unwrap_or(Path::new(""));
         config.data = dir.join(&config.data);
         config.plugins = dir.join(&config.plugins);
@@ -245,7 +245,8 @@ mod tests {
         assert_eq!(config.http.listen.to_string(), "0.0.0.0:80");
         assert_eq!((config.http.hosts, config.http.insecure), (vec!["mill.example".to_owned()], true));
         assert_eq!(config.store.sync, SyncConfig::Every(Duration::from_millis(50)));
-        let retention = RetentionConfig { age: Some(Duration::from_hours(1)), bytes: Some(5 << 30), hold: Hold::None };
+        let retention =
+            RetentionConfig { age: Some(Duration::from_hours(1)), bytes: Some(5 << 30), hold: Hold::None };
         assert_eq!(config.store.retention, retention);
         assert_eq!(config.log, LogConfig { format: Some(LogFormat::Json), level: "debug".to_owned() });
     }

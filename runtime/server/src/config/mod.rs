@@ -2,4 +2,6 @@
 
 mod file;
 
-pub use file::{Config, ConfigError, Hold, HttpConfig, LogConfig, LogFormat, RetentionConfig, StoreConfig, SyncConfig};
+pub use file::{
+    Config, ConfigError, Hold, HttpConfig, LogConfig, LogFormat, RetentionConfig, StoreConfig, SyncConfig,
+};

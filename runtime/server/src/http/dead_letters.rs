@@ -63,7 +63,9 @@ pub(super) async fn overview(State(api): State<Arc<Api>>) -> Result<Json<Vec<Sum
             let letters = Letters::of(&api, &handler, topic)?;
             Ok(Summary { handler, topic: letters.topic.name.to_string(), count: letters.count() })
         };
-        dead.map(count).filter(|count| count.as_ref().map_or(true, |count| count.count > 0)).collect::<Result<_, _>>()
+        dead.map(count)
+            .filter(|count| count.as_ref().map_or(true, |count| count.count > 0))
+            .collect::<Result<_, _>>()
     })
     .await?
     .map(Json)
@@ -117,7 +119,8 @@ pub(super) async fn drop(
     Settings(body): Settings<DropBody>,
 ) -> Result<Json<Dropped>, Problem> {
     if body.partition.is_some() != body.through.is_some() {
-        let detail = "partition and through (the last offset to drop) go together; without both all are dropped";
+        let detail =
+            "partition and through (the last offset to drop) go together; without both all are dropped";
         return Err(Problem::new(Kind::InvalidRequest, detail));
     }
     blocking(move || {

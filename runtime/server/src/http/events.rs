@@ -62,7 +62,8 @@ fn request(topic: Topic, query: &Query) -> Result<Request, Problem> {
     let from = query.from.as_deref().unwrap_or("earliest").parse::<From>();
     let from = from.map_err(|rule| invalid(format!("from: {rule}")))?;
     if let Some(partition) = query.partition.filter(|&partition| partition >= topic.partitions) {
-        let detail = format!("topic {:?} has partitions 0 to {}, not {partition}", topic.name, topic.partitions - 1);
+        let detail =
+            format!("topic {:?} has partitions 0 to {}, not {partition}", topic.name, topic.partitions - 1);
         return Err(Problem::new(Kind::UnknownPartition, detail));
     }
     let partition = query.partition.map(Partition).or((topic.partitions == 1).then_some(Partition(0)));
@@ -129,7 +130,8 @@ impl Stream {
             }
             // Said within the body, for its head is sent: the last line is the problem.
             Ok(Err(error)) => {
-                let line = format!("{}\n", serde_json::json!({ "problem": Problem::from(error.clone()).json() }));
+                let line =
+                    format!("{}\n", serde_json::json!({ "problem": Problem::from(error.clone()).json() }));
                 (Next::Fail(line, error), true)
             }
             Err(_) => (Next::End(None), true),

@@ -15,7 +15,8 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Names<T
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let path = Path::<T>::from_request_parts(parts, state).await;
-        path.map(|Path(names)| Self(names)).map_err(|error| Problem::new(Kind::InvalidName, error.body_text()))
+        path.map(|Path(names)| Self(names))
+            .map_err(|error| Problem::new(Kind::InvalidName, error.body_text()))
     }
 }
 

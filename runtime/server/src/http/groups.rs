@@ -56,7 +56,8 @@ pub(super) async fn delete(
 ) -> Result<StatusCode, Problem> {
     blocking(move || {
         if api.flow.status().iter().any(|status| *status.name == *name) {
-            let detail = format!("handler {name:?} is installed: remove its plugin first, then delete its group");
+            let detail =
+                format!("handler {name:?} is installed: remove its plugin first, then delete its group");
             return Err(Problem::new(Kind::Conflict, detail));
         }
         api.store.delete_group(&name)?;
@@ -90,14 +91,18 @@ fn entry(group: &Group, status: Option<&HandlerStatus>, log: &dyn Log) -> GroupE
         installed: status.is_some(),
         topics: partitions.iter().map(|partition| partition.topic.clone()).collect(),
         lag: partitions.iter().map(|partition| partition.lag).sum(),
-        broken: group.broken.map(|frame| format!("a change of it in frame {frame} is broken: reset or delete it")),
+        broken: group
+            .broken
+            .map(|frame| format!("a change of it in frame {frame} is broken: reset or delete it")),
         partitions,
     }
 }
 
 fn kept(group: &Group, log: &dyn Log) -> Vec<PartitionEntry> {
     let entry = |partition: &tidemill_bus::store::GroupPartition| PartitionEntry {
-        topic: log.topic_by_id(partition.source.topic).map_or_else(String::new, |topic| topic.name.to_string()),
+        topic: log
+            .topic_by_id(partition.source.topic)
+            .map_or_else(String::new, |topic| topic.name.to_string()),
         partition: partition.source.partition.0,
         position: partition.progress.next.0,
         end: partition.end.0,

@@ -39,7 +39,8 @@ impl Guard {
         let host = hosts.next().and_then(|host| host.to_str().ok()).unwrap_or_default();
         let one_host = hosts.next().is_none() && uri_authority.is_none_or(|authority| authority == host);
         if !one_host || !self.answers_to(host) {
-            let detail = format!("this runtime does not answer to the host {host:?}; name it in `http.hosts`");
+            let detail =
+                format!("this runtime does not answer to the host {host:?}; name it in `http.hosts`");
             return Err(Problem::new(Kind::Forbidden, detail));
         }
         for origin in headers.get_all(header::ORIGIN) {
@@ -60,9 +61,9 @@ impl Guard {
             return true;
         }
         let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&host);
-        address.parse::<IpAddr>().is_ok_and(|ip| {
-            ip.is_loopback() || ip == self.listen.ip() || !self.listen.ip().is_loopback()
-        })
+        address
+            .parse::<IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback() || ip == self.listen.ip() || !self.listen.ip().is_loopback())
     }
 }
 

@@ -149,7 +149,8 @@ async fn entries(api: Arc<Api>) -> Result<Vec<HandlerEntry>, Problem> {
         for status in api.flow.status() {
             let name = status.name.to_string();
             let entry = entries.remove(&name);
-            let entry = entry.unwrap_or_else(|| HandlerEntry::without_status(name.clone(), PluginState::default()));
+            let entry =
+                entry.unwrap_or_else(|| HandlerEntry::without_status(name.clone(), PluginState::default()));
             entries.insert(name, entry.with_status(status));
         }
         entries.into_values().collect()

@@ -37,7 +37,8 @@ pub(super) async fn ready(State(api): State<Arc<Api>>) -> Result<Response, Probl
         return Err(Problem::new(Kind::Stopping, "the runtime is stopping"));
     }
     if let Some(reason) = api.health.failed.lock().clone() {
-        let detail = format!("the store stopped after a failed write: {reason}; free the disk and start again");
+        let detail =
+            format!("the store stopped after a failed write: {reason}; free the disk and start again");
         return Err(Problem::new(Kind::StoreStopped, detail));
     }
     Ok(Json(json!({ "status": "ready" })).into_response())

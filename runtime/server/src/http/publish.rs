@@ -83,7 +83,8 @@ pub(super) async fn publish(
     let bytes = body.len();
     let placed = read(body, plan).await?;
     let events = placed.order.len();
-    let receipt = if events == 0 { Receipt::default() } else { commit(&api.log, placed.blocks, once).await? };
+    let receipt =
+        if events == 0 { Receipt::default() } else { commit(&api.log, placed.blocks, once).await? };
     if !receipt.repeated {
         api.counters.published(events, bytes);
     }
@@ -128,7 +129,8 @@ async fn collect(request: Request) -> Result<Bytes, Problem> {
         let detail = format!("the body is larger than {BODY_BYTES_MAX} bytes: send it in parts");
         Problem::new(Kind::TooLarge, detail)
     };
-    let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse().ok());
+    let declared =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse().ok());
     if declared.is_some_and(|len: u64| len > BODY_BYTES_MAX as u64) {
         if !request.headers().contains_key(header::EXPECT) {
             discard(request.into_body()).await;
@@ -199,7 +201,9 @@ async fn commit(
     match receiver.await {
         Ok(Outcome::Committed(receipt)) => Ok(receipt),
         Ok(Outcome::Aborted(abort)) => Err(abort.into()),
-        Err(_) => Err(Problem::new(Kind::Stopping, "the store closed; whether the events were kept is not known")),
+        Err(_) => {
+            Err(Problem::new(Kind::Stopping, "the store closed; whether the events were kept is not known"))
+        }
     }
 }
 
@@ -255,7 +259,8 @@ mod tests {
 
     #[test]
     fn every_event_of_the_request_gets_its_place() {
-        let run = |partition, offset, count| Run { partition: Partition(partition), offset: Offset(offset), count };
+        let run =
+            |partition, offset, count| Run { partition: Partition(partition), offset: Offset(offset), count };
         let runs = [run(0, 10, 2), run(0, 50, 1), run(2, 7, 1)];
         let places = event_entries(&[0, 2, 0, 0], &runs).unwrap();
         let places: Vec<_> = places.iter().map(|place| (place.partition, place.offset)).collect();

@@ -32,9 +32,10 @@ impl FromStr for From {
         match text {
             "earliest" => Ok(Self::Earliest),
             "latest" => Ok(Self::Latest),
-            digits if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                digits.parse().map(|offset| Self::Offset(Offset(offset))).map_err(|_| "the offset is too large")
-            }
+            digits if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => digits
+                .parse()
+                .map(|offset| Self::Offset(Offset(offset)))
+                .map_err(|_| "the offset is too large"),
             time => time
                 .parse::<jiff::Timestamp>()
                 .map(|time| Self::Time(time.as_millisecond()))

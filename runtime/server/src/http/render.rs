@@ -19,8 +19,11 @@ use crate::publish::is_json;
 pub(super) fn line(batch: &Batch, index: usize, event: Event<'_>, into: &mut Vec<u8>) {
     let (partition, offset) = (batch.source.partition, batch.offset(index));
     let (time, append_time) = (event.time, batch.append_time(index));
-    write!(into, r#"{{"partition":{partition},"offset":{offset},"time":{time},"appendTime":{append_time},"key":"#)
-        .expect("writing to memory does not fail");
+    write!(
+        into,
+        r#"{{"partition":{partition},"offset":{offset},"time":{time},"appendTime":{append_time},"key":"#
+    )
+    .expect("writing to memory does not fail");
     match event.key.map(|key| std::str::from_utf8(key).map_err(|_| key)) {
         None => into.extend_from_slice(b"null"),
         Some(Ok(text)) => string(text, into),
@@ -125,8 +128,12 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_marked() {
-        assert!(rendered(None, b"", Some(b"hello\n")).contains(r#""value":"hello\n","valueEncoding":"text""#));
-        assert!(rendered(None, b"", Some(b"\xff\x00")).contains(r#""value":"/wA=","valueEncoding":"base64""#));
+        assert!(
+            rendered(None, b"", Some(b"hello\n")).contains(r#""value":"hello\n","valueEncoding":"text""#)
+        );
+        assert!(
+            rendered(None, b"", Some(b"\xff\x00")).contains(r#""value":"/wA=","valueEncoding":"base64""#)
+        );
         assert!(rendered(Some(b"\xff"), b"", None).contains(r#""key":"/w==","keyEncoding":"base64""#));
         assert!(rendered(None, b"", None).contains(r#""value":null,"valueEncoding":"none""#));
         assert!(rendered(None, b"", Some(b"null")).ends_with("\"value\":null}\n"));

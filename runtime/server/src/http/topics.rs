@@ -53,7 +53,10 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Response, Proble
 }
 
 /// One topic with its partitions.
-pub(super) async fn show(State(api): State<Arc<Api>>, Names(name): Names<String>) -> Result<Response, Problem> {
+pub(super) async fn show(
+    State(api): State<Arc<Api>>,
+    Names(name): Names<String>,
+) -> Result<Response, Problem> {
     let topic = api.log.topic(&name).ok_or_else(|| Problem::unknown_topic(&name))?;
     let log = Arc::clone(&api.log);
     Ok(Json(blocking(move || entry(&*log, &topic)).await??).into_response())
@@ -106,5 +109,11 @@ fn entry(log: &dyn Log, topic: &Topic) -> Result<TopicEntry, ReadError> {
     };
     let ranges = (0..topic.partitions).map(range).collect::<Result<Vec<_>, ReadError>>()?;
     let events = ranges.iter().map(|range| range.end - range.start).sum();
-    Ok(TopicEntry { name: topic.name.to_string(), id: topic.id.0, partitions: topic.partitions, events, ranges })
+    Ok(TopicEntry {
+        name: topic.name.to_string(),
+        id: topic.id.0,
+        partitions: topic.partitions,
+        events,
+        ranges,
+    })
 }

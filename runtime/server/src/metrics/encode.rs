@@ -65,9 +65,19 @@ impl Snapshot {
         counter(encoder, "store_sync_microseconds", "time that syncs took", store.sync_us)?;
         counter(encoder, "store_checkpoints", "checkpoints of the tables", store.checkpoints)?;
         counter(encoder, "store_segments_released", "segments given up", store.segments_released)?;
-        counter(encoder, "store_lost_events", "events that went before a group read them", store.events_lost)?;
+        counter(
+            encoder,
+            "store_lost_events",
+            "events that went before a group read them",
+            store.events_lost,
+        )?;
         gauge(encoder, "store_journal_bytes", "bytes of all segments", store.journal_bytes)?;
-        gauge(encoder, "store_overlay_bytes", "bytes of rows that wait for a checkpoint", store.overlay_bytes)?;
+        gauge(
+            encoder,
+            "store_overlay_bytes",
+            "bytes of rows that wait for a checkpoint",
+            store.overlay_bytes,
+        )?;
         gauge(encoder, "store_tail_bytes", "bytes of recent blocks in memory", store.tail_bytes)?;
         gauge(encoder, "store_queued_transactions", "transactions that wait", store.queued)?;
         gauge(encoder, "store_queued_bytes", "bytes of transactions that wait", store.queued_bytes)?;
@@ -75,7 +85,8 @@ impl Snapshot {
         let buckets: Vec<_> = bounds.zip(store.commit_latency).collect();
         let count = store.commit_latency.iter().sum();
         let help = "time from handing a transaction in to its answer";
-        let mut metric = encoder.encode_descriptor("store_commit_seconds", help, None, MetricType::Histogram)?;
+        let mut metric =
+            encoder.encode_descriptor("store_commit_seconds", help, None, MetricType::Histogram)?;
         metric.encode_histogram::<NoLabelSet>(seconds(store.commit_latency_sum_us), count, &buckets, None)
     }
 
@@ -168,7 +179,9 @@ fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64
 
 /// The classes of a histogram as buckets, the last without a bound.
 fn buckets(histogram: &Histogram, unit: f64) -> Vec<(f64, u64)> {
-    let bound = |class: usize| if class + 1 == Histogram::CLASSES { f64::MAX } else { approximate(1 << class) * unit };
+    let bound = |class: usize| {
+        if class + 1 == Histogram::CLASSES { f64::MAX } else { approximate(1 << class) * unit }
+    };
     histogram.classes.iter().enumerate().map(|(class, &count)| (bound(class), count)).collect()
 }
 

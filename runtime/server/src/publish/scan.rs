@@ -175,7 +175,8 @@ impl<'a, 'p> Scan<'a, 'p> {
     /// the same name the last one counts, as for most readers.
     fn members(&mut self, depth: usize, active: Active, name: Range<usize>) -> Active {
         let raw = &self.text[name.start + 1..name.end - 1];
-        let unescaped: Option<String> = raw.contains('\\').then(|| serde_json::from_str(&self.text[name]).ok()).flatten();
+        let unescaped: Option<String> =
+            raw.contains('\\').then(|| serde_json::from_str(&self.text[name]).ok()).flatten();
         let name: &str = unescaped.as_deref().unwrap_or(raw);
         let wanted = self.wanted;
         self.lead_on(active, |bit| wanted[bit].names(depth, name))

@@ -7,8 +7,8 @@ use tidemill_flow::config::HandlerConfig;
 use tidemill_wasm::directory::check_directory;
 use tidemill_wasm::{Engine, Loader};
 
-use super::start::{StartError, failed};
 use super::GuestLog;
+use super::start::{StartError, failed};
 use crate::config::Config;
 
 /// What was found of one plugin.
