@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +11,9 @@ use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 use tidemill_wasm::document::{self, DocumentError};
 use tidemill_wasm::units;
+
+/// Bytes that a segment may have: many frames in the least, not too much to give back at once in the most.
+const SEGMENT_BYTES: RangeInclusive<usize> = 1 << 20..=1 << 30;
 
 /// What the runtime's file says; [`Config::default`] is what holds without one.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -70,6 +74,9 @@ impl Default for HttpConfig {
 pub struct StoreConfig {
     /// When a commit is answered.
     pub sync: SyncConfig,
+    /// Bytes of a segment of the journal, the piece in which space is given back; 64 MiB if it is not set.
+    #[serde(deserialize_with = "units::size::optional")]
+    pub segment: Option<usize>,
     /// How long events are kept.
     pub retention: RetentionConfig,
 }
@@ -205,6 +212,13 @@ impl Config {
         if self.workers == Some(0) {
             return Err(ConfigError::Refused("`workers` is 0: no handler could run".to_owned()));
         }
+        if let Some(bytes) = self.store.segment
+            && !SEGMENT_BYTES.contains(&bytes)
+        {
+            return Err(ConfigError::Refused(format!(
+                "`store.segment` is {bytes} bytes: it must be from 1MiB to 1GiB"
+            )));
+        }
         Ok(())
     }
 }
@@ -212,6 +226,14 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_segment_too_small_or_too_large_is_refused() {
+        for (segment, is_fine) in [("1MiB", true), ("1GiB", true), ("4KiB", false), ("2GiB", false)] {
+            let config = Config::parse(&format!("[store]\nsegment = \"{segment}\"\n")).unwrap();
+            assert_eq!(config.check().is_ok(), is_fine, "{segment}");
+        }
+    }
 
     #[test]
     fn an_empty_file_is_as_good_as_none() {

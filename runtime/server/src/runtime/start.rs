@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
+use tidemill_bus::journal::JournalOptions;
 use tidemill_bus::notice::Notice;
 use tidemill_bus::store::{self, OpenError, Retention, StoreOptions, Sync};
 use tidemill_bus::{Log, Store};
@@ -110,6 +111,11 @@ pub(super) fn start(config: &Config) -> Result<Runtime, StartError> {
 
 fn store_options(config: &Config) -> StoreOptions {
     let retention = &config.store.retention;
+    let mut journal = JournalOptions::default();
+    if let Some(bytes) = config.store.segment {
+        journal.segment_bytes = bytes as u64;
+        journal.first_segment_bytes = journal.first_segment_bytes.min(journal.segment_bytes);
+    }
     StoreOptions {
         sync: match config.store.sync {
             SyncConfig::Always => Sync::Always,
@@ -123,6 +129,7 @@ fn store_options(config: &Config) -> StoreOptions {
                 Hold::None => store::Hold::None,
             },
         },
+        journal,
         ..StoreOptions::new(&config.data)
     }
 }
