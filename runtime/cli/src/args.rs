@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand, ValueHint};
 
+use crate::bench::BenchArgs;
 use crate::output::Output;
 
 const EXAMPLES: &str = "\
@@ -83,6 +84,12 @@ Examples:
         #[command(subcommand)]
         command: Option<DeadLettersCommand>,
     },
+    /// Measure how fast this machine runs Tidemill, beside what its disk allows.
+    #[command(after_help = "\
+Examples:
+  tidemill bench publish w1
+  tidemill bench --events 1000000 --output json")]
+    Bench(BenchArgs),
 }
 
 #[derive(Debug, clap::Args)]

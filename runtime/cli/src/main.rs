@@ -1,6 +1,7 @@
 //! The `tidemill` command: reads the command line, does what it says, and ends with the right code.
 
 mod args;
+mod bench;
 mod client;
 mod commands;
 mod exit;

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 
 use crate::args::{Args, Command};
+use crate::bench;
 use crate::client::Client;
 
 /// Does what the command line says.
@@ -38,16 +39,22 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         Command::DeadLetters { command } => {
             remote(&url, async |client| dead_letters::dead_letters(client, command, output).await)
         }
+        Command::Bench(args) => wait(bench::bench(&args, output)),
     }
 }
 
 /// Runs a command that speaks to a runtime.
 fn remote(url: &str, command: impl AsyncFnOnce(&Client) -> Result<()>) -> Result<ExitCode> {
+    let client = Client::new(url)?;
+    wait(command(&client))
+}
+
+/// Waits for a command that speaks HTTP.
+fn wait(command: impl Future<Output = Result<()>>) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the threads of the client")?;
-    let client = Client::new(url)?;
-    runtime.block_on(command(&client))?;
+    runtime.block_on(command)?;
     Ok(ExitCode::SUCCESS)
 }
