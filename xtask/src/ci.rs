@@ -1,16 +1,19 @@
 //! What CI runs, in the order in which it fails soonest.
 
+use std::ffi::OsString;
+
 use anyhow::Result;
 
-use crate::audit;
 use crate::shell::{cargo, run};
+use crate::{audit, crash};
 
-/// Format, lints, audit, tests, docs.
+/// Format, lints, audit, tests, kills, docs.
 pub(crate) fn all() -> Result<()> {
     run(&mut cargo(["fmt", "--all", "--check"]))?;
     audit::run()?;
     run(&mut cargo(["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"]))?;
     test()?;
+    crash::crash(&["--kills", "200"].map(OsString::from))?;
     run(cargo(["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"])
         .env("RUSTDOCFLAGS", "--deny warnings"))
 }

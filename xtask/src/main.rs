@@ -1,10 +1,14 @@
 //! The developer's commands: `cargo xtask COMMAND`.
 
 mod audit;
+mod bench;
 mod ci;
+mod crash;
+mod demo;
 mod plugins;
 mod shell;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -13,10 +17,26 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "cargo xtask", arg_required_else_help = true)]
 enum Command {
+    /// Real earthquakes through sandboxed handlers: builds everything, runs it, shows what came out.
+    Demo,
     /// Everything that CI runs: format, lints, plugins, tests, docs, audit.
     Ci,
     /// Every test of the workspace, with the plugins and guests that they need.
     Test,
+    /// Kills the real binary again and again under load and checks that nothing is lost and nothing twice.
+    #[command(disable_help_flag = true)]
+    Crash {
+        /// `--kills N` (200), `--seed N`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Builds the release binary and runs `tidemill bench` with it.
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Those of `tidemill bench`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Builds the first-party plugins, ready to run, into `target/plugins`.
     Plugins,
     /// Licences and duplicate versions of the dependencies.
@@ -25,6 +45,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Command::parse() {
+        Command::Demo => demo::demo(),
+        Command::Crash { arguments } => crash::crash(&arguments),
+        Command::Bench { arguments } => bench::bench(&arguments),
         Command::Ci => ci::all(),
         Command::Test => ci::test(),
         Command::Plugins => plugins::plugins().map(drop),

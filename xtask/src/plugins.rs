@@ -33,6 +33,14 @@ pub(crate) fn plugins() -> Result<PathBuf> {
     Ok(out)
 }
 
+/// Builds these packages of the workspace into `target/guests`, without settings, and returns that directory.
+pub(crate) fn guests(packages: &[&str]) -> Result<PathBuf> {
+    let out = target_dir().join("guests");
+    let packages: Vec<String> = packages.iter().map(ToString::to_string).collect();
+    build(root(), &packages, &out)?;
+    Ok(out)
+}
+
 fn build(manifest: &Path, packages: &[String], out: &Path) -> Result<Vec<Built>> {
     let options = BuildOptions {
         packages: packages.to_vec(),

@@ -35,7 +35,13 @@ fn main() -> Result<()> {
         kills: arguments.kills,
         seed,
     };
-    let mut report = run(&options)?;
+    let mut report = match run(&options) {
+        Ok(report) => report,
+        Err(error) => {
+            println!("the store is kept in {}", scratch.keep().display());
+            return Err(error);
+        }
+    };
     for (point, kills) in &report.kills {
         println!("{kills:>6} kills at {point}");
     }

@@ -11,6 +11,9 @@ use crate::harness::{Api, Published};
 /// Keys that the events have.
 const KEYS: u64 = 50;
 
+/// Requests of one publisher between two kills: less than what retention keeps, for all is read back.
+const REQUESTS_MAX: usize = 300;
+
 /// A request and how it ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
@@ -69,10 +72,10 @@ impl Load {
         })
     }
 
-    /// Publishes until told to stop, or until the runtime is gone.
+    /// Publishes until told to stop, until the runtime is gone, or until it is enough.
     fn publish(&self, api: &Api, mut random: fastrand::Rng) -> Result<Vec<Request>> {
         let mut requests = Vec::new();
-        while !self.stop.load(Ordering::Relaxed) {
+        while !self.stop.load(Ordering::Relaxed) && requests.len() < REQUESTS_MAX {
             let mut request = self.request(&mut random);
             request.published =
                 api.publish("events", &request.lines, request.idempotency_key().as_deref())?;

@@ -12,9 +12,16 @@ use super::load::{Load, Request};
 use super::model::{FLAKY_ATTEMPTS, Model, Violation};
 use crate::harness::{Api, Process, ProcessOptions, Published, Record};
 
-/// Places in the runtime where it can be told to kill itself, as `tidemill_bus::crash` names them.
-const POINTS: [&str; 6] =
-    ["before-write", "after-write", "after-sync", "checkpoint", "segment-release", "plugin-swap"];
+/// Places in the runtime where it can be told to kill itself, as `tidemill_bus::crash` names them, and up to
+/// which hit: those around a write are passed all the time, a checkpoint is made every two seconds.
+const POINTS: [(&str, u64); 6] = [
+    ("before-write", 40),
+    ("after-write", 40),
+    ("after-sync", 40),
+    ("checkpoint", 1),
+    ("segment-release", 2),
+    ("plugin-swap", 4),
+];
 
 /// Partitions of the topics, the default.
 const PARTITIONS: u32 = 4;
@@ -115,9 +122,9 @@ impl<'a> Run<'a> {
 
     /// Start, read and check, publish, kill.
     fn cycle(&mut self) -> Result<()> {
-        let point = self.random.bool().then(|| POINTS[self.random.usize(..POINTS.len())]);
-        let hits = self.random.u64(1..=8);
-        let crash_at = point.map(|point| format!("{point}:{hits}"));
+        let chosen = self.random.bool().then(|| POINTS[self.random.usize(..POINTS.len())]);
+        let point = chosen.map(|(point, _)| point);
+        let crash_at = chosen.map(|(point, most)| format!("{point}:{}", self.random.u64(1..=most)));
         let started = Instant::now();
         let process = Process::start(&ProcessOptions { crash_at, ..self.process.clone() })?;
         let Some(mut process) = process else {
@@ -268,8 +275,14 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Small segments and little kept, so that segments are released all the time.
-const CONFIG: &str = "";
+/// Small segments and little kept, so that segments are released all the time. What is kept is still a
+/// multiple of what a cycle writes, for each is read before it may go.
+const CONFIG: &str = "\
+[store]
+segment = \"1MiB\"
+[store.retention]
+bytes = \"48MiB\"
+";
 
 /// Puts a component into the plugin directory as an upload does: a complete file, renamed into place. A
 /// version is the same code with another custom section, so that its hash is new.

@@ -10,7 +10,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// The import table of `runtime/ARCHITECTURE.md`: each crate of ours and those of ours that it may name in
 /// what it ships. A new arrow wants a decision page.
-const IMPORTS: [(&str, &[&str]); 14] = [
+const IMPORTS: [(&str, &[&str]); 15] = [
     ("tidemill-bus", &[]),
     ("tidemill-flow", &["tidemill-bus"]),
     ("tidemill-wasm", &["tidemill-flow"]),
@@ -24,6 +24,7 @@ const IMPORTS: [(&str, &[&str]); 14] = [
     ("aggregate", &["tidemill-sdk"]),
     ("quake-alerts", &["tidemill-sdk"]),
     ("vices", &[]),
+    ("flaky", &["tidemill-sdk"]),
     ("xtask", &["tidemill-build"]),
 ];
 
@@ -39,7 +40,8 @@ const ONLY_IN: [(&str, &str); 4] = [
 const LINES_MAX: usize = 500;
 
 /// Files over the line, with the length that they may not pass.
-const RATCHET: [(&str, usize); 0] = [];
+const RATCHET: [(&str, usize); 2] =
+    [("runtime/flow/src/driver/mod.rs", 595), ("runtime/flow/src/pool/turn.rs", 540)];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the workspace")
