@@ -121,7 +121,8 @@ impl Problem {
 
     /// No topic of that name.
     pub fn unknown_topic(name: &str) -> Self {
-        Self::new(Kind::UnknownTopic, format!("no topic {name:?}: create it with PUT /v1/topics/{name}"))
+        let ways = format!("`tidemill topics create {name}` (PUT /v1/topics/{name}) creates it");
+        Self::new(Kind::UnknownTopic, format!("no topic {name:?}: {ways}, and so does the first event"))
     }
 
     /// The problem as JSON, as it stands in a body.
