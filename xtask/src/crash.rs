@@ -1,6 +1,7 @@
 //! `cargo xtask crash`: builds what the kill harness needs, and runs it.
 
 use std::ffi::OsString;
+use std::process::Command;
 
 use anyhow::Result;
 
@@ -10,11 +11,12 @@ use crate::shell::{cargo, run, target_dir};
 /// Kills the real binary again and again; `arguments` are the harness's own.
 pub(crate) fn crash(arguments: &[OsString]) -> Result<()> {
     let components = plugins::guests(&["passthrough", "aggregate", "flaky"])?;
-    run(&mut cargo(["build", "--locked", "--package", "tidemill", "--package", "tidemill-tests"]))?;
-    let binary = target_dir().join("debug/tidemill");
-    run(cargo(["run", "--quiet", "--locked", "--package", "tidemill-tests", "--bin", "crash", "--"])
+    // What the tests were built with: another selection of packages would build the engine once more.
+    run(&mut cargo(["build", "--locked", "--workspace", "--all-targets"]))?;
+    let built = target_dir().join("debug");
+    run(Command::new(built.join("crash"))
         .arg("--binary")
-        .arg(binary)
+        .arg(built.join("tidemill"))
         .arg("--components")
         .arg(components)
         .args(arguments))
