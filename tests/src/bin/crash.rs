@@ -1,6 +1,7 @@
 //! `cargo xtask crash`: kills the real binary under load and checks that nothing is lost and nothing twice.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
@@ -23,8 +24,17 @@ struct Arguments {
     components: PathBuf,
 }
 
-fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match crash(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("FAILED: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn crash(arguments: Arguments) -> Result<()> {
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..));
     println!("seed {seed}");
     let scratch = tempfile::tempdir()?;

@@ -135,7 +135,7 @@ impl<'a> Run<'a> {
         let checked = self.resend(&process.api()?).and_then(|()| self.check(&process.api()?));
         // A read that failed because the process reached its crash point says nothing; a violation does.
         if let Err(error) = checked
-            && (error.is::<Violation>() || !process.has_ended()?)
+            && (error.is::<Violation>() || point.is_none() || !process.ends_within(POINT_WAIT)?)
         {
             return Err(error.context(format!(
                 "seed {}; the runtime said:\n{}",
@@ -160,17 +160,10 @@ impl<'a> Run<'a> {
                 if swap {
                     install(components, plugins, "passthrough", swaps)?;
                 }
-                let started = Instant::now();
-                while let Some(point) = point
-                    && started.elapsed() < POINT_WAIT
-                {
-                    if process.has_ended()? {
-                        return Ok(point);
-                    }
-                    thread::sleep(Duration::from_millis(2));
-                }
-                if point.is_none() {
-                    thread::sleep(moment);
+                match point {
+                    Some(point) if process.ends_within(POINT_WAIT)? => return Ok(point),
+                    Some(_) => {}
+                    None => thread::sleep(moment),
                 }
                 process.kill()?;
                 Ok("random")

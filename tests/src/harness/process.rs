@@ -91,9 +91,16 @@ impl Process {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether it has ended.
-    pub fn has_ended(&mut self) -> Result<bool> {
-        Ok(self.child.try_wait()?.is_some())
+    /// Waits until it has ended by itself, at most this long; false if it has not.
+    pub fn ends_within(&mut self, most: Duration) -> Result<bool> {
+        let started = Instant::now();
+        while self.child.try_wait()?.is_none() {
+            if started.elapsed() > most {
+                return Ok(false);
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        Ok(true)
     }
 
     /// SIGKILL, and waits until the process is gone.
