@@ -7,7 +7,7 @@ use proc_macro::TokenStream;
 
 /// Makes a plain function the crate's handler.
 ///
-/// ```ignore
+/// ```text
 /// #[tidemill_sdk::handler]
 /// fn handle(event: &Event<'_>, ctx: &mut Context<'_>) -> Result<(), Failure> { … }
 ///
