@@ -126,7 +126,7 @@ impl<'a> Runtime<'a> {
             .spawn()
             .with_context(|| format!("starting {}", binary.display()))?;
         let mut lines =
-            BufReader::new(child.stderr.take().context("the runtime has no standard error")?).lines();
+            BufReader::new(child.stdout.take().context("the runtime has no standard output")?).lines();
         for line in lines.by_ref().map_while(Result::ok) {
             println!("{line}");
             if let Some(at) = line.find("http://127.0.0.1:") {
