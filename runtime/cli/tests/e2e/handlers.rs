@@ -129,8 +129,9 @@ fn a_handler_is_paused_moved_and_resumed() {
 fn a_plugin_is_taken_when_it_is_dropped_in_and_kept_when_a_broken_one_follows() {
     let mill = Mill::start();
     put_in(mill.dir(), "passthrough", "pass", "inputs = [\"in\"]\noutput = \"out\"");
-    let version =
-        until(&mill, "/v1/handlers/pass", |handler| handler["state"] == "running")["version"].clone();
+    // The handler runs a moment before its version is written down.
+    let is_there = |handler: &Value| handler["state"] == "running" && handler["version"].is_string();
+    let version = until(&mill, "/v1/handlers/pass", is_there)["version"].clone();
     fs::write(mill.dir().join("plugins/pass.wasm"), "not wasm").unwrap();
     let handler = until(&mill, "/v1/handlers/pass", |handler| handler["error"].is_string());
     assert_eq!((&handler["state"], &handler["version"]), (&json!("running"), &version));
