@@ -83,7 +83,7 @@ fn show(runtime: &Runtime) -> Result<()> {
     }
     let processed = started.elapsed();
     let alerts = runtime.json(&["topics", "show", "alerts"])?["events"].as_u64().unwrap_or(0);
-    println!("\nThe last of {alerts} alerts:\n");
+    println!("\nThe first of {alerts} alerts:\n");
     runtime.run(&["tail", "alerts", "--limit", SHOWN])?;
     println!(
         "\n{events} events durable after {} ms, all processed exactly once after {} ms.",
@@ -98,7 +98,7 @@ fn next_steps() {
         "
 Next:
   target/release/tidemill run --data target/demo/data --plugins target/demo/plugins
-  target/release/tidemill tail alerts        what the demo's handler emitted: it is still there
+  target/release/tidemill tail alerts                  what the demo's handler emitted: it is still there
   target/release/tidemill handlers                     what runs, and how far behind it is
   cp target/plugins/json-filter.* target/demo/plugins  one more handler, while events keep flowing
   $EDITOR plugins/quake-alerts/src/lib.rs              change it; `cargo xtask plugins` builds it again"
