@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use parking_lot::MutexGuard;
 use tidemill_bus::log::{AdminError, Topic};
 use tidemill_bus::{DriverKey, Lane, Partition, TopicId};
 
@@ -37,22 +38,13 @@ impl Flow {
     }
 }
 
-/// The topics that a handler needs.
-struct Topics {
-    inputs: Vec<Topic>,
-}
-
 impl Shared {
     pub(crate) fn install(
         self: &Arc<Self>,
         config: HandlerConfig,
         handler: Arc<dyn Handler>,
     ) -> Result<(), InstallError> {
-        let changing = self.changing.lock();
-        if *changing == Change::Stopped {
-            return Err(InstallError::Stopped);
-        }
-        self.check(&config)?;
+        let _changing = self.begin(&config)?;
         if self.handlers.read().contains_key(&config.name) {
             return Err(InstallError::Exists(config.name));
         }
@@ -64,22 +56,27 @@ impl Shared {
         config: HandlerConfig,
         handler: Arc<dyn Handler>,
     ) -> Result<(), InstallError> {
-        let changing = self.changing.lock();
-        if *changing == Change::Stopped {
-            return Err(InstallError::Stopped);
-        }
-        self.check(&config)?;
+        let _changing = self.begin(&config)?;
         let Some(installed) = self.handlers.read().get(&config.name).map(Arc::clone) else {
             return self.put_in(config, handler);
         };
-        let topics = self.topics(&config, handler.has_state())?;
+        self.topics(&config, handler.has_state())?;
         if installed.settings().config.inputs == config.inputs {
             installed.replace(config, handler);
             return Ok(());
         }
-        drop(topics);
         self.take_out(&installed);
         self.put_in(config, handler)
+    }
+
+    /// Begins a change: the flow runs, and `config` may run beside what is there.
+    fn begin(&self, config: &HandlerConfig) -> Result<MutexGuard<'_, Change>, InstallError> {
+        let changing = self.changing.lock();
+        if *changing == Change::Stopped {
+            return Err(InstallError::Stopped);
+        }
+        self.check(config)?;
+        Ok(changing)
     }
 
     pub(crate) fn remove(&self, name: &str) -> Result<(), UnknownHandler> {
@@ -115,8 +112,8 @@ impl Shared {
         }
     }
 
-    /// The topics of a handler, created where they are missing.
-    fn topics(&self, config: &HandlerConfig, has_state: bool) -> Result<Topics, InstallError> {
+    /// The inputs of a handler; they, its outputs and its dead letters are created where they are missing.
+    fn topics(&self, config: &HandlerConfig, has_state: bool) -> Result<Vec<Topic>, InstallError> {
         let find = |name: &String| match self.core.log.topic(name) {
             Some(topic) => Ok(topic),
             None => {
@@ -137,11 +134,11 @@ impl Shared {
             find(name)?;
         }
         find(&config.dead_letter_topic())?;
-        Ok(Topics { inputs })
+        Ok(inputs)
     }
 
     fn put_in(&self, config: HandlerConfig, handler: Arc<dyn Handler>) -> Result<(), InstallError> {
-        let Topics { inputs } = self.topics(&config, handler.has_state())?;
+        let inputs = self.topics(&config, handler.has_state())?;
         let name = config.name.clone();
         let id = self.core.log.handler_id(&name).map_err(|source| needs(&name, &name, source))?;
         let first_inputs = inputs.iter().map(|topic| topic.id).collect();

@@ -1,0 +1,116 @@
+//! A batch read and handed to the handler, and what follows its return or its fault.
+
+use std::sync::Arc;
+
+use tidemill_bus::Batch;
+use tidemill_bus::transaction::StateWrites;
+
+use super::Work;
+use super::commit::Return;
+use crate::driver::{Plan, Taken};
+use crate::handler::{Call, Fault};
+use crate::output::Output;
+use crate::pool::Cell;
+use crate::pool::worker::Worker;
+
+/// What became of a plan to read.
+pub(super) enum Read {
+    /// There were no bytes for it.
+    Starved,
+    /// Nothing came of it: ask again.
+    Nothing,
+    /// A call was made.
+    Called,
+}
+
+impl Work {
+    pub(super) fn read(&mut self, cell: &Arc<Cell>, worker: &mut Worker, plan: Plan) -> Read {
+        let core = cell.core();
+        let bytes = plan.limit.bytes;
+        if !core.budget.reserve(bytes) {
+            return Read::Starved;
+        }
+        let mut batch = std::mem::replace(&mut worker.batch, Batch::new(plan.source));
+        batch.reset(plan.source);
+        let read = match core.log.read(plan.source, plan.from, plan.limit, &mut batch) {
+            Ok(end) => {
+                self.driver.read(plan, batch.len(), end);
+                if batch.is_empty() {
+                    core.release(bytes);
+                    Read::Nothing
+                } else {
+                    self.call(cell, worker, Taken { plan, batch: &batch, next: end.next });
+                    Read::Called
+                }
+            }
+            Err(error) => {
+                let lost = self.driver.read_failed(plan, &error, core.log.now_ms());
+                cell.installed().tally.lost(lost);
+                core.release(bytes);
+                Read::Nothing
+            }
+        };
+        worker.batch = batch;
+        read
+    }
+
+    /// Calls the handler, and commits what comes of it.
+    fn call(&mut self, cell: &Arc<Cell>, worker: &mut Worker, taken: Taken<'_>) {
+        let now_ms = cell.core().log.now_ms();
+        let policy = self.settings.config.retry;
+        let result =
+            self.process(cell, worker, taken).and_then(|output| self.judge(cell, worker, taken, output));
+        match result {
+            Ok((back, stop, settled)) => {
+                let settlement = self.driver.settled(taken, settled, stop.as_ref(), (&policy, now_ms));
+                let reason = stop.map(|stop| stop.reason).unwrap_or_default();
+                self.commit(cell, back, settlement, (settled, "stopped", &reason));
+            }
+            Err(fault) => {
+                cell.installed().tally.fault(&fault);
+                if !fault.keeps_instance() {
+                    self.instance = None;
+                }
+                let settlement = self.driver.faulted(taken, &fault, (&policy, now_ms));
+                let back =
+                    Return { taken, blocks: Vec::new(), rejected: Vec::new(), state: StateWrites::default() };
+                match settlement {
+                    Some(settlement) => {
+                        self.commit(cell, back, settlement, (0, fault.kind(), &fault.to_string()));
+                    }
+                    None => cell.core().release(taken.plan.limit.bytes),
+                }
+            }
+        }
+    }
+
+    fn process(&mut self, cell: &Cell, worker: &Worker, taken: Taken<'_>) -> Result<Output, Fault> {
+        let Taken { plan, batch, .. } = taken;
+        let instance = match &mut self.instance {
+            Some(instance) => instance,
+            // Without an instance there is no call, and no event to blame.
+            none => none.insert(
+                self.settings
+                    .handler
+                    .instantiate(self.driver.key())
+                    .map_err(|fault| Fault::Host(format!("no instance: {fault}")))?,
+            ),
+        };
+        let asked = Call {
+            batch,
+            topic: &self.driver.inputs()[plan.input].topic.name,
+            attempt: plan.attempt,
+            deadline: self.driver.deadline(plan, batch.len(), self.settings.config.limits.deadline),
+            state: Arc::clone(&self.layers) as _,
+            pace: Arc::clone(&worker.pace) as _,
+        };
+        let begun = cell.core().clock.now();
+        let result = instance.process(asked);
+        let elapsed = cell.core().clock.now().saturating_sub(begun);
+        cell.installed().tally.called(batch.len(), elapsed);
+        if result.is_ok() {
+            self.driver.measured(batch, elapsed);
+        }
+        result
+    }
+}

@@ -1,0 +1,14 @@
+//! One turn of a driver: its mail, then a batch read, handed to the handler, checked, scattered and committed.
+//! Runs on a worker; waits for nothing but the handler.
+
+mod work;
+
+mod load;
+
+mod call;
+
+mod judge;
+
+mod commit;
+
+pub(crate) use work::{Rest, Work, turn};
