@@ -83,6 +83,11 @@ pub struct DriverKey {
     pub lane: Lane,
 }
 
+impl DriverKey {
+    /// Nobody's: what belongs to the store itself. Handler ids begin at 1.
+    pub const NONE: Self = Self { handler: HandlerId(0), partition: Partition(0), lane: Lane(0) };
+}
+
 impl fmt::Display for DriverKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "handler {} partition {} lane {}", self.handler, self.partition, self.lane)

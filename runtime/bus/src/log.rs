@@ -299,6 +299,9 @@ pub enum AdminError {
         /// The rule it breaks.
         rule: &'static str,
     },
+    /// The driver is stopped by a broken change; it is restored or reset first.
+    #[error("{0} is stopped by a broken change: restore or reset the group first")]
+    Stopped(DriverKey),
     /// The change was not committed.
     #[error(transparent)]
     Aborted(#[from] Abort),

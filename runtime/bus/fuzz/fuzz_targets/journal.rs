@@ -12,7 +12,9 @@ use tidemill_bus::journal::{
 };
 use tidemill_bus::testing::FakeDisk;
 use tidemill_bus::transaction::NewBlock;
-use tidemill_bus::{Columns, Event, FrameNumber, Offset, Partition, TopicId, TopicPartition};
+use tidemill_bus::{
+    Columns, DriverKey, Event, FrameNumber, HandlerId, Lane, Offset, Partition, TopicId, TopicPartition,
+};
 
 const SOURCE: TopicPartition = TopicPartition { topic: TopicId(1), partition: Partition(0) };
 
@@ -25,12 +27,16 @@ static SOUND: LazyLock<FakeDisk> = LazyLock::new(|| {
         let body_crc = body_crc(&columns, None);
         let block = NewBlock { target: SOURCE, columns: Arc::new(columns), cause: None, body_crc };
         let blocks = [PlacedBlock { block, first: Offset(offset), append_time: 0 }];
-        let deltas = [Delta { owner: offset, bytes: b"delta" }];
+        let deltas = [Delta { owner: driver(offset), bytes: b"delta" }];
         journal.append(FrameParts { blocks: &blocks, deltas: &deltas }).expect("the disk is sound");
         journal.sync().expect("the disk is sound");
     }
     disk
 });
+
+fn driver(handler: u64) -> DriverKey {
+    DriverKey { handler: HandlerId(handler), partition: Partition(0), lane: Lane(0) }
+}
 
 fn open(disk: &FakeDisk) -> Option<Journal> {
     let options = JournalOptions {

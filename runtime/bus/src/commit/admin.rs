@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::view::View;
 use crate::limits::{PARTITIONS_DEFAULT, PARTITIONS_MAX};
 use crate::log::{AdminError, Topic};
-use crate::tables::{Deltas, HandlerRow, NO_DRIVER, NextId, ProgressRow, TableId, TopicRow, topic_rest};
+use crate::tables::{Deltas, HandlerRow, NextId, ProgressRow, TableId, TopicRow, topic_rest};
 use crate::topics::check_name;
 use crate::transaction::Progress;
-use crate::{DriverKey, HandlerId, Lane, Offset, TopicId, TopicPartition};
+use crate::{DriverKey, FrameNumber, HandlerId, Lane, Offset, TopicId, TopicPartition};
 
 /// A change.
 pub(crate) enum AdminOp {
@@ -27,6 +27,10 @@ pub(crate) enum AdminOp {
     DeleteGroup {
         name: String,
     },
+    /// Lets the drivers of the group go on that were stopped by a broken change.
+    RestoreGroup {
+        name: String,
+    },
     /// Gives the handler's name a new id without progress and state.
     ResetGroup {
         name: String,
@@ -42,14 +46,16 @@ pub(crate) enum AdminOp {
 pub(crate) enum AdminDone {
     Topic(Topic),
     Handler(HandlerId),
+    /// The drivers that go on, with the frames of the changes that stopped them.
+    Restored(Vec<(DriverKey, FrameNumber)>),
     Nothing,
 }
 
 /// What is to be written before the change is true.
 pub(super) struct Change {
     pub(super) done: AdminDone,
-    /// Sections of deltas, each with the id of the handler that owns it (0 is the store).
-    pub(super) sections: Vec<(u64, Vec<u8>)>,
+    /// Sections of deltas, each with its owner.
+    pub(super) sections: Vec<(DriverKey, Vec<u8>)>,
     /// The handler whose drivers must read again.
     pub(super) fences: Option<HandlerId>,
 }
@@ -61,9 +67,8 @@ impl Change {
 
     fn store(done: AdminDone, rows: impl FnOnce(&mut Vec<u8>)) -> Self {
         let mut section = Vec::new();
-        Deltas::begin(&mut section, NO_DRIVER);
         rows(&mut section);
-        Self { done, sections: vec![(0, section)], fences: None }
+        Self { done, sections: vec![(DriverKey::NONE, section)], fences: None }
     }
 }
 
@@ -98,6 +103,17 @@ pub(super) fn decide(view: &View, op: AdminOp, now_ms: i64) -> Result<Change, Ad
                 push_handler(rows, id, &name);
             });
             Ok(Change { fences: Some(old), ..change })
+        }
+        AdminOp::RestoreGroup { name } => {
+            let handler = group(view, &name)?;
+            let drivers = view.stopped(handler);
+            let section = |&(driver, _): &(DriverKey, FrameNumber)| {
+                let mut section = Vec::new();
+                Deltas::push(&mut section, TableId::Broken, b"", None);
+                (driver, section)
+            };
+            let sections = drivers.iter().map(section).collect();
+            Ok(Change { done: AdminDone::Restored(drivers), sections, fences: Some(handler) })
         }
         AdminOp::Seek { handler, source, to } => seek(view, &handler, source, to),
     }
@@ -152,6 +168,9 @@ fn seek(view: &View, name: &str, source: TopicPartition, to: Offset) -> Result<C
     if topic.is_none_or(|topic| source.partition.0 >= topic.partitions) {
         return Err(AdminError::UnknownTopic(source.to_string()));
     }
+    if let Some((driver, _)) = view.stopped(handler).iter().find(|(of, _)| of.partition == source.partition) {
+        return Err(AdminError::Stopped(*driver));
+    }
     let mut lanes: Vec<Lane> = view
         .groups
         .of_handler(handler)
@@ -165,9 +184,8 @@ fn seek(view: &View, name: &str, source: TopicPartition, to: Offset) -> Result<C
     let row = ProgressRow(Progress { next: to, ..Progress::default() }).encode();
     let section = |lane| {
         let mut section = Vec::new();
-        Deltas::begin(&mut section, DriverKey { handler, partition: source.partition, lane });
         Deltas::push(&mut section, TableId::Progress, &topic_rest(source.topic), Some(&row));
-        (handler.0, section)
+        (DriverKey { handler, partition: source.partition, lane }, section)
     };
     let sections = lanes.into_iter().map(section).collect();
     Ok(Change { done: AdminDone::Nothing, sections, fences: Some(handler) })

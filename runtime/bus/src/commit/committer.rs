@@ -15,8 +15,7 @@ use crate::log::{Abort, AdminError, Answer, Outcome, Receipt};
 use crate::notice::Notice;
 use crate::store::{Control, Shared, Sync};
 use crate::tables::{
-    Checkpoint, Deltas, NO_DRIVER, OnceRow, Owner, ProgressRow, TableId, is_expired, partition_rest,
-    topic_rest,
+    Checkpoint, Deltas, OnceRow, Owner, ProgressRow, TableId, is_expired, partition_rest, topic_rest,
 };
 use crate::transaction::{IdempotencyKey, Run};
 use crate::{DriverKey, FrameNumber, Transaction};
@@ -41,7 +40,7 @@ pub(crate) struct Committer {
 struct Group {
     blocks: Vec<PlacedBlock>,
     /// Sections of deltas: owner, and the place in `bytes`.
-    sections: Vec<(u64, Range<usize>)>,
+    sections: Vec<(DriverKey, Range<usize>)>,
     bytes: Vec<u8>,
     entries: Vec<Entry>,
     /// Idempotency keys of this group: the hash of the body, and the index of the entry.
@@ -154,7 +153,6 @@ impl Committer {
         }
         let start = self.group.bytes.len();
         let bytes = &mut self.group.bytes;
-        Deltas::begin(bytes, driver.unwrap_or(NO_DRIVER));
         if let Some(update) = progress {
             let row = ProgressRow(update.progress).encode();
             Deltas::push(bytes, TableId::Progress, &topic_rest(update.topic), Some(&row));
@@ -166,7 +164,7 @@ impl Committer {
             self.group.once.insert(once.key, (once.body, self.group.entries.len()));
         }
         let end = self.group.bytes.len();
-        self.group.sections.push((driver.map_or(0, |driver| driver.handler.0), start..end));
+        self.group.sections.push((driver.unwrap_or(DriverKey::NONE), start..end));
         Receipt { runs, repeated: false }
     }
 
@@ -235,8 +233,9 @@ impl Committer {
     /// Lets the written group be seen: tables first, then what is readable, then whoever waits for it.
     fn apply(&mut self, frame: FrameNumber) {
         let view = &self.shared.view;
-        for (_, range) in &self.group.sections {
-            view.apply(&self.group.bytes[range.clone()]).expect("deltas are what was encoded just now");
+        for (owner, range) in &self.group.sections {
+            view.apply(*owner, &self.group.bytes[range.clone()])
+                .expect("deltas are what was encoded just now");
         }
         view.tables.set_applied(frame.0);
         let mut events = 0;

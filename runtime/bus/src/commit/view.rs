@@ -9,19 +9,20 @@ use super::groups::Groups;
 use super::tails::Tails;
 use crate::block::BlockHeader;
 use crate::tables::{
-    BrokenRow, EndRow, HandlerRow, NextId, Owner, ProgressRow, RowError, TableId, Tables, TopicRow, Tree,
-    TreeError, partition_of, topic_of,
+    BrokenRow, Deltas, EndRow, HandlerRow, NextId, Owner, ProgressRow, RowError, TableId, Tables, TopicRow,
+    Tree, TreeError, partition_of, topic_of,
 };
 use crate::topics::Catalog;
-use crate::{FrameNumber, HandlerId};
+use crate::{DriverKey, FrameNumber, HandlerId};
 
 pub(crate) struct View {
     pub(crate) catalog: Catalog,
     pub(crate) tails: Tails,
     pub(crate) groups: Groups,
     pub(crate) tables: Tables,
-    /// Handlers of whom a change was found broken, and the frame of it: they stop until they are reset.
-    pub(crate) broken: DashMap<HandlerId, FrameNumber>,
+    /// Drivers of whom a change was found broken, and the frame of it: they stop as they were before it, until
+    /// they are restored or their group is reset.
+    pub(crate) broken: DashMap<DriverKey, FrameNumber>,
 }
 
 /// The tables that are held in memory as a whole. What names an id comes after what says whether it lives.
@@ -59,10 +60,14 @@ impl View {
         Ok(view)
     }
 
-    /// Applies a section of deltas to the tables and follows its rows.
-    pub(crate) fn apply(&self, section: &[u8]) -> Result<(), Arc<str>> {
+    /// Applies a section of deltas of `driver` to the tables and follows its rows. What a driver that is stopped
+    /// did later was built on the change that is broken: it is passed over, up to the section that lifts the stop.
+    pub(crate) fn apply(&self, driver: DriverKey, section: &[u8]) -> Result<(), Arc<str>> {
+        if !self.broken.is_empty() && self.broken.contains_key(&driver) && !Deltas::lifts_stop(section) {
+            return Ok(());
+        }
         let mut followed = Ok(());
-        let applied = self.tables.apply(section, |owner, rest, value| {
+        let applied = self.tables.apply(driver, section, |owner, rest, value| {
             if let (Ok(()), Err(error)) = (&followed, self.follow(owner, rest, value)) {
                 followed = Err(error);
             }
@@ -71,13 +76,21 @@ impl View {
         followed.map_err(|error| error.to_string().into())
     }
 
-    /// Stops a handler of whom a change in `frame` cannot be read. The tables remember it, for they go on
-    /// beyond that frame.
-    pub(crate) fn stop(&self, handler: HandlerId, frame: FrameNumber) {
-        if self.catalog.handler_lives(handler) {
-            let first = *self.broken.entry(handler).or_insert(frame);
-            self.tables.put(Owner::handler(TableId::Broken, handler), b"", &BrokenRow(first).encode());
+    /// Stops a driver of whom a change in `frame` cannot be read. The tables remember it, for they go on beyond
+    /// that frame.
+    pub(crate) fn stop(&self, driver: DriverKey, frame: FrameNumber) {
+        if self.catalog.handler_lives(driver.handler) {
+            let first = *self.broken.entry(driver).or_insert(frame);
+            self.tables.put(Owner { table: TableId::Broken, driver }, b"", &BrokenRow(first).encode());
         }
+    }
+
+    /// The drivers of a handler that are stopped, each with the frame of the change that is broken.
+    pub(crate) fn stopped(&self, handler: HandlerId) -> Vec<(DriverKey, FrameNumber)> {
+        let of_handler = self.broken.iter().filter(|entry| entry.key().handler == handler);
+        let mut stopped: Vec<_> = of_handler.map(|entry| (*entry.key(), *entry.value())).collect();
+        stopped.sort_unstable();
+        stopped
     }
 
     /// Takes note of blocks that a replayed frame holds.
@@ -109,7 +122,7 @@ impl View {
                 let row = value.map(|row| HandlerRow::decode(row).ok_or(broken)).transpose()?;
                 if row.is_none() {
                     self.groups.remove_handler(id);
-                    self.broken.remove(&id);
+                    self.broken.retain(|driver, _| driver.handler != id);
                 }
                 self.catalog.set_handler(id, row);
             }
@@ -135,9 +148,13 @@ impl View {
                 }
             }
             TableId::Broken => {
-                let row = value.and_then(BrokenRow::decode).ok_or(broken)?;
-                if self.catalog.handler_lives(owner.driver.handler) {
-                    self.broken.insert(owner.driver.handler, row.0);
+                let row = value.map(|row| BrokenRow::decode(row).ok_or(broken)).transpose()?;
+                match row {
+                    Some(row) if self.catalog.handler_lives(owner.driver.handler) => {
+                        self.broken.insert(owner.driver, row.0);
+                    }
+                    Some(_) => {}
+                    None => drop(self.broken.remove(&owner.driver)),
                 }
             }
             TableId::Meta | TableId::Once | TableId::State => {}

@@ -7,6 +7,7 @@ use std::ops::Range;
 use super::format::{FrameHeader, PAGE, PAGE_BYTES, SectionHeader, SegmentHeader, kind};
 use super::frame::FrameParts;
 use super::sealed::LastFrame;
+use crate::DriverKey;
 use crate::block::{BlockHeader, HEADER_BYTES, body_slices};
 use crate::bytes::align;
 use crate::limits::BODY_COPY_BYTES_MAX;
@@ -95,7 +96,7 @@ impl Assembler {
         }
         self.add_deltas(parts);
         if self.header.sections.is_empty() {
-            self.header.sections.push(section(kind::CLOSING, 0, 0, 0));
+            self.header.sections.push(section(kind::CLOSING, 0, DriverKey::NONE, 0));
         }
         self.finish(identity)
     }
@@ -137,7 +138,7 @@ impl Assembler {
             self.pad(body);
         }
         let byte_len = (self.buffer.len() - start + elsewhere) as u64;
-        self.header.sections.push(section(kind::BLOCKS, crc, 0, byte_len));
+        self.header.sections.push(section(kind::BLOCKS, crc, DriverKey::NONE, byte_len));
     }
 
     fn add_deltas(&mut self, parts: FrameParts<'_>) {
@@ -182,6 +183,6 @@ impl Assembler {
     }
 }
 
-fn section(kind: u16, crc: u32, owner: u64, byte_len: u64) -> SectionHeader {
+fn section(kind: u16, crc: u32, owner: DriverKey, byte_len: u64) -> SectionHeader {
     SectionHeader { kind, required: true, crc, owner, byte_len }
 }

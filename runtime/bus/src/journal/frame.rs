@@ -1,8 +1,8 @@
 //! What goes into a frame and what comes out of one when it is replayed. Knows no bytes.
 
-use crate::Offset;
 use crate::block::BlockHeader;
 use crate::transaction::NewBlock;
+use crate::{DriverKey, Offset};
 
 /// The contents of a frame that is to be appended.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,8 +28,8 @@ pub struct PlacedBlock {
 /// A change of tables: bytes that the journal only carries.
 #[derive(Clone, Copy, Debug)]
 pub struct Delta<'a> {
-    /// Whose tables: if the bytes break, this owner alone is stopped.
-    pub owner: u64,
+    /// Whose rows: if the bytes break, this driver alone is stopped; [`DriverKey::NONE`] is the store itself.
+    pub owner: DriverKey,
     /// The change, in the store's own encoding.
     pub bytes: &'a [u8],
 }
@@ -43,7 +43,7 @@ pub enum Section<'a> {
     Delta(Delta<'a>),
     /// A change of tables whose bytes broke after they had been synced.
     BrokenDelta {
-        /// Whose tables.
-        owner: u64,
+        /// Whose rows.
+        owner: DriverKey,
     },
 }

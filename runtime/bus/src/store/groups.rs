@@ -6,7 +6,7 @@ use super::Store;
 use crate::commit::{AdminDone, AdminOp};
 use crate::log::AdminError;
 use crate::transaction::Progress;
-use crate::{DriverKey, HandlerId, Offset, TopicPartition};
+use crate::{DriverKey, FrameNumber, HandlerId, Offset, TopicPartition};
 
 /// A group: how far a handler has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +17,8 @@ pub struct Group {
     pub handler: HandlerId,
     /// Where it stands, by partition, lane and topic.
     pub partitions: Vec<GroupPartition>,
-    /// Why it stands still, if a change of it was found broken: the frame of the change.
-    pub broken: Option<crate::FrameNumber>,
+    /// Which of its drivers stand still because a change of them was found broken, and the frame of the change.
+    pub broken: Vec<(DriverKey, FrameNumber)>,
 }
 
 /// How far a driver of a group has come on a topic.
@@ -70,12 +70,11 @@ impl Store {
                 partitions.push(GroupPartition { driver, source, progress, end: view.tails.end(source) });
             }
         }
-        let broken = view.broken.get(&handler).map(|frame| *frame);
-        Group { name, handler, partitions, broken }
+        Group { name, handler, partitions, broken: view.stopped(handler) }
     }
 
     /// Sets where a group reads on in a partition. Its drivers there are fenced: what they had in flight is
-    /// aborted. Waits for the disk.
+    /// aborted. Refused while one of them is stopped by a broken change. Waits for the disk.
     pub fn seek(&self, group: &str, source: TopicPartition, to: Offset) -> Result<(), AdminError> {
         self.change(AdminOp::Seek { handler: group.to_owned(), source, to }).map(|_| ())
     }
@@ -86,12 +85,22 @@ impl Store {
         self.change(AdminOp::DeleteGroup { name: group.to_owned() }).map(|_| ())
     }
 
+    /// Lets the drivers of a group that were stopped by a broken change go on from what they were before it:
+    /// the state is that of then, and what they had read since is read, and its output made, once more. Returns
+    /// the drivers with the frame of the change. Waits for the disk.
+    pub fn restore_group(&self, group: &str) -> Result<Vec<(DriverKey, FrameNumber)>, AdminError> {
+        match self.change(AdminOp::RestoreGroup { name: group.to_owned() })? {
+            AdminDone::Restored(drivers) => Ok(drivers),
+            _ => unreachable!("a restoration gives drivers"),
+        }
+    }
+
     /// Gives a group a new beginning: its handler's name gets a new id, without progress and state. Waits for
     /// the disk.
     pub fn reset_group(&self, group: &str) -> Result<HandlerId, AdminError> {
         match self.change(AdminOp::ResetGroup { name: group.to_owned() })? {
             AdminDone::Handler(id) => Ok(id),
-            AdminDone::Topic(_) | AdminDone::Nothing => unreachable!("a reset gives a handler"),
+            _ => unreachable!("a reset gives a handler"),
         }
     }
 }

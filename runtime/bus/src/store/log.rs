@@ -27,7 +27,7 @@ impl Log for Store {
     fn create_topic(&self, name: &str, partitions: Option<u32>) -> Result<Topic, AdminError> {
         match self.change(AdminOp::CreateTopic { name: name.to_owned(), partitions })? {
             AdminDone::Topic(topic) => Ok(topic),
-            AdminDone::Handler(_) | AdminDone::Nothing => unreachable!("a creation gives a topic"),
+            _ => unreachable!("a creation gives a topic"),
         }
     }
 
@@ -37,7 +37,7 @@ impl Log for Store {
         }
         match self.change(AdminOp::RegisterHandler { name: name.to_owned() })? {
             AdminDone::Handler(id) => Ok(id),
-            AdminDone::Topic(_) | AdminDone::Nothing => unreachable!("a registration gives a handler"),
+            _ => unreachable!("a registration gives a handler"),
         }
     }
 
@@ -110,12 +110,12 @@ impl Log for Store {
 }
 
 impl Store {
-    /// State is read only of handlers that live and of whom no change was lost.
+    /// State is read only of drivers whose handler lives and of whom no change was lost.
     fn check_state(&self, driver: DriverKey) -> Result<(), StateError> {
         let view = &self.inner.shared.view;
         let error = |what: String| Err(StateError { driver, what: what.into() });
-        if let Some(frame) = view.broken.get(&driver.handler) {
-            return error(format!("a change in frame {} is broken: reset or delete the group", *frame));
+        if let Some(frame) = view.broken.get(&driver) {
+            return error(format!("a change in frame {} is broken: restore or reset the group", *frame));
         }
         if !view.catalog.handler_lives(driver.handler) {
             return error("its group was reset or deleted".to_owned());

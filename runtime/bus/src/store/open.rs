@@ -17,7 +17,7 @@ use crate::journal::{self, Journal, Section};
 use crate::limits::LOCK_WAIT_MS;
 use crate::notice::Notices;
 use crate::tables::{LsmTables, Tree, TreeError};
-use crate::{FrameNumber, HandlerId};
+use crate::{DriverKey, FrameNumber};
 
 /// Why a store could not be opened.
 #[derive(Debug, Error)]
@@ -115,11 +115,11 @@ impl Store {
 fn replay(view: &View, frame: FrameNumber, section: &Section<'_>) -> Result<(), Arc<str>> {
     match section {
         Section::Blocks(headers) => view.recover(headers),
-        Section::Delta(delta) => view.apply(delta.bytes)?,
-        Section::BrokenDelta { owner: 0 } => return Err("a change of the store's metadata is broken".into()),
-        Section::BrokenDelta { owner } => {
-            view.stop(HandlerId(*owner), frame);
+        Section::Delta(delta) => view.apply(delta.owner, delta.bytes)?,
+        Section::BrokenDelta { owner } if *owner == DriverKey::NONE => {
+            return Err("a change of the store's metadata is broken".into());
         }
+        Section::BrokenDelta { owner } => view.stop(*owner, frame),
     }
     Ok(())
 }

@@ -90,9 +90,8 @@ impl Run<'_> {
             };
         }
         let mut section = Vec::new();
-        Deltas::begin(&mut section, owner(handler).driver);
         Deltas::push_state(&mut section, &state);
-        self.tables().apply(&section, |_, _, _| {}).unwrap();
+        self.tables().apply(owner(handler).driver, &section, |_, _, _| {}).unwrap();
         self.frame += 1;
         self.tables().set_applied(self.frame);
     }

@@ -1,16 +1,15 @@
 //! Deltas as they stand in a frame: physical puts and deletes, grouped by table, in columns.
 //!
-//! A section begins with its driver (`u64` handler id, `u32` partition, `u32` lane; zeros for none), which
-//! completes the keys of driver tables; the rows of all other tables belong to the store. Then come groups,
-//! each `u8` table, `u32` count, `u32` key lengths, `i32` value lengths (−1 deletes), then per row key and
-//! value; little-endian. Knows no meaning of a row.
+//! The section's owner, which the frame tells, completes the keys of driver tables; the rows of all other
+//! tables belong to the store. A section is groups, each `u8` table, `u32` count, `u32` key lengths, `i32` value
+//! lengths (−1 deletes), then per row key and value; little-endian. Knows no meaning of a row.
 
 use thiserror::Error;
 
-use super::key::{NO_DRIVER, Owner, TableId};
+use super::key::{Owner, TableId};
+use crate::DriverKey;
 use crate::bytes::Reader;
 use crate::transaction::StateWrites;
-use crate::{DriverKey, HandlerId, Lane, Partition};
 
 /// A section of deltas that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -23,13 +22,6 @@ pub(crate) struct DeltaError {
 pub(crate) struct Deltas;
 
 impl Deltas {
-    /// Begins a section.
-    pub(crate) fn begin(into: &mut Vec<u8>, driver: DriverKey) {
-        into.extend_from_slice(&driver.handler.0.to_le_bytes());
-        into.extend_from_slice(&driver.partition.0.to_le_bytes());
-        into.extend_from_slice(&driver.lane.0.to_le_bytes());
-    }
-
     /// Appends one row.
     pub(crate) fn push(into: &mut Vec<u8>, table: TableId, rest: &[u8], value: Option<&[u8]>) {
         let len = |bytes: &[u8]| u32::try_from(bytes.len()).expect("rows are bounded far below 2 GiB");
@@ -54,14 +46,19 @@ impl Deltas {
         into.extend_from_slice(&writes.data);
     }
 
-    /// Hands every row of a section to `row`: owner, own part of the key, value (`None` deletes). Rows before
-    /// a broken one have been handed on when the error comes.
+    /// Whether the section lifts the stop of its driver: then the row that stopped it is deleted first.
+    pub(crate) fn lifts_stop(section: &[u8]) -> bool {
+        section.first() == Some(&(TableId::Broken as u8))
+    }
+
+    /// Hands every row of a section of `driver` to `row`: owner, own part of the key, value (`None` deletes).
+    /// Rows before a broken one have been handed on when the error comes.
     pub(crate) fn read(
+        driver: DriverKey,
         section: &[u8],
         mut row: impl FnMut(Owner, &[u8], Option<&[u8]>),
     ) -> Result<(), DeltaError> {
         let mut reader = Reader::new(section);
-        let driver = read_driver(&mut reader).ok_or(DeltaError { at: 0 })?;
         while !reader.is_empty() {
             let at = section.len() - reader.rest().len();
             read_group(driver, &mut reader, &mut row).ok_or(DeltaError { at })?;
@@ -70,19 +67,13 @@ impl Deltas {
     }
 }
 
-fn read_driver(reader: &mut Reader<'_>) -> Option<DriverKey> {
-    let handler = HandlerId(reader.u64()?);
-    let (partition, lane) = (Partition(reader.u32()?), Lane(reader.u32()?));
-    Some(DriverKey { handler, partition, lane })
-}
-
 fn read_group(
     driver: DriverKey,
     reader: &mut Reader<'_>,
     row: &mut impl FnMut(Owner, &[u8], Option<&[u8]>),
 ) -> Option<()> {
     let table = TableId::from_byte(reader.u8()?)?;
-    let owner = Owner { table, driver: if table.is_drivers() { driver } else { NO_DRIVER } };
+    let owner = Owner { table, driver: if table.is_drivers() { driver } else { DriverKey::NONE } };
     let count = usize::try_from(reader.u32()?).ok()?;
     let (keys, _) = reader.take(count.checked_mul(4)?)?.as_chunks::<4>();
     let (values, _) = reader.take(count.checked_mul(4)?)?.as_chunks::<4>();
@@ -104,6 +95,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{HandlerId, Lane, Partition};
 
     const DRIVER: DriverKey = DriverKey { handler: HandlerId(7), partition: Partition(1), lane: Lane(0) };
 
@@ -111,7 +103,7 @@ mod tests {
 
     fn read(section: &[u8]) -> Result<Rows, DeltaError> {
         let mut rows = Vec::new();
-        Deltas::read(section, |owner, rest, value| {
+        Deltas::read(DRIVER, section, |owner, rest, value| {
             rows.push((owner, rest.to_vec(), value.map(<[u8]>::to_vec)));
         })?;
         Ok(rows)
@@ -128,7 +120,6 @@ mod tests {
                 writes.push(key, value.as_deref());
             }
             let mut section = Vec::new();
-            Deltas::begin(&mut section, DRIVER);
             Deltas::push(&mut section, TableId::Topics, &topic.0, topic.1.as_deref());
             Deltas::push_state(&mut section, &writes);
             let mut rows = vec![(Owner::store(TableId::Topics), topic.0, topic.1)];
@@ -145,10 +136,9 @@ mod tests {
         #[test]
         fn a_cut_section_is_an_error(value in proptest::collection::vec(any::<u8>(), 1..9), cut in 1..9_usize) {
             let mut section = Vec::new();
-            Deltas::begin(&mut section, DRIVER);
             Deltas::push(&mut section, TableId::State, b"key", Some(&value));
             section.truncate(section.len() - cut.min(value.len()));
-            prop_assert_eq!(read(&section), Err(DeltaError { at: 16 }));
+            prop_assert_eq!(read(&section), Err(DeltaError { at: 0 }));
         }
     }
 }

@@ -27,7 +27,7 @@ pub(crate) enum TableId {
     Progress = 6,
     /// State by driver and the guest's key.
     State = 7,
-    /// Handlers of whom a change was found broken, and the frame of it.
+    /// Drivers of whom a change was found broken, and the frame of it.
     Broken = 8,
 }
 
@@ -44,26 +44,17 @@ impl TableId {
     }
 }
 
-/// The table and the driver that rows belong to; the driver is all zeros for rows of the store.
+/// The table and the driver that rows belong to; the driver is [`DriverKey::NONE`] for rows of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Owner {
     pub(crate) table: TableId,
     pub(crate) driver: DriverKey,
 }
 
-/// The driver of rows that belong to none; handler ids begin at 1.
-pub(crate) const NO_DRIVER: DriverKey =
-    DriverKey { handler: HandlerId(0), partition: Partition(0), lane: Lane(0) };
-
 impl Owner {
-    /// The rows of `table` that are a handler's as a whole.
-    pub(crate) fn handler(table: TableId, handler: HandlerId) -> Self {
-        Self { table, driver: DriverKey { handler, ..NO_DRIVER } }
-    }
-
     /// The store's own rows of `table`.
     pub(crate) fn store(table: TableId) -> Self {
-        Self { table, driver: NO_DRIVER }
+        Self { table, driver: DriverKey::NONE }
     }
 
     pub(crate) fn prefix(self) -> [u8; KEY_PREFIX_BYTES] {

@@ -13,6 +13,7 @@ use super::delta::{DeltaError, Deltas};
 use super::key::{KEY_PREFIX_BYTES, Owner, TableId};
 use super::overlay::{Newest, Overlay};
 use super::tree::{Tree, TreeError};
+use crate::DriverKey;
 use crate::log::Row;
 
 pub(crate) struct Tables {
@@ -71,14 +72,15 @@ impl Tables {
         overlays.newest.byte_len() + overlays.flushing.as_ref().map_or(0, |overlay| overlay.byte_len())
     }
 
-    /// Applies a section of deltas of the frame that is being applied; `row` sees each row, too.
+    /// Applies a section of deltas of `driver`, of the frame that is being applied; `row` sees each row, too.
     pub(crate) fn apply(
         &self,
+        driver: DriverKey,
         section: &[u8],
         mut row: impl FnMut(Owner, &[u8], Option<&[u8]>),
     ) -> Result<(), DeltaError> {
         let newest = Arc::clone(&self.overlays.read().newest);
-        Deltas::read(section, |owner, rest, value| {
+        Deltas::read(driver, section, |owner, rest, value| {
             newest.put(owner, rest, value);
             row(owner, rest, value);
         })

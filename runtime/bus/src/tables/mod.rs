@@ -17,7 +17,7 @@ mod rows;
 mod tree;
 
 pub(crate) use delta::Deltas;
-pub(crate) use key::{NO_DRIVER, Owner, TableId, partition_of, partition_rest, topic_of, topic_rest};
+pub(crate) use key::{Owner, TableId, partition_of, partition_rest, topic_of, topic_rest};
 pub(crate) use layers::{Checkpoint, Tables};
 pub use living::Living;
 pub(crate) use living::is_expired;

@@ -76,7 +76,7 @@ impl NextId {
     }
 }
 
-/// A handler of whom a change was found broken: the frame of the change.
+/// A driver of whom a change was found broken: the frame of the change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BrokenRow(pub(crate) FrameNumber);
 

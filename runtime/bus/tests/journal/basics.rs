@@ -11,10 +11,10 @@ use tidemill_bus::journal::{
 };
 use tidemill_bus::limits::{BLOCK_BYTES_MAX, SEGMENT_BYTES_MAX};
 use tidemill_bus::testing::{FakeDisk, Fault};
-use tidemill_bus::{FrameNumber, Offset};
+use tidemill_bus::{DriverKey, FrameNumber, Offset};
 
 use crate::history::options;
-use crate::model::{block, open, partition};
+use crate::model::{block, open, owner, partition};
 
 fn fake() -> (FakeDisk, Arc<dyn Disk>) {
     let fake = FakeDisk::new(1);
@@ -230,7 +230,7 @@ fn an_unknown_section_is_skipped_unless_it_is_required() {
         append(&mut journal, 0, 10).unwrap();
         journal.sync().unwrap();
         drop(journal);
-        let section = SectionHeader { kind: 9, required, crc: 0, owner: 0, byte_len: 0 };
+        let section = SectionHeader { kind: 9, required, crc: 0, owner: DriverKey::NONE, byte_len: 0 };
         append_by_hand(&fake, 8192, section, version);
         let opened = open(&disk, options(), 0);
         assert_eq!(opened.as_ref().err().map(ToString::to_string).as_deref(), said);
@@ -375,7 +375,9 @@ fn a_broken_block_is_named_and_never_served() {
 fn a_broken_delta_is_replayed_as_broken_with_its_owner() {
     let (fake, disk) = fake();
     let (mut journal, ..) = open(&disk, options(), 0).unwrap();
-    journal.append(FrameParts { blocks: &[], deltas: &[Delta { owner: 6, bytes: b"some bytes" }] }).unwrap();
+    journal
+        .append(FrameParts { blocks: &[], deltas: &[Delta { owner: owner(6), bytes: b"some bytes" }] })
+        .unwrap();
     journal.close().unwrap();
     let name = "00000000000000000001.segment";
     let mut bytes = fake.bytes(name).unwrap();
@@ -383,7 +385,7 @@ fn a_broken_delta_is_replayed_as_broken_with_its_owner() {
     bytes[at] ^= 1;
     fake.put(name, &bytes);
     let (_, _, replayed) = open(&disk, options(), 0).unwrap();
-    assert_eq!(replayed[&1], ["6: broken"]);
+    assert_eq!(replayed[&1], [format!("{}: broken", owner(6))]);
 }
 
 #[test]

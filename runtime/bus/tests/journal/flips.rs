@@ -9,7 +9,7 @@ use tidemill_bus::journal::{Journal, JournalOptions, ReadHint, Seek};
 use tidemill_bus::testing::{FakeDisk, Random};
 
 use crate::history::options;
-use crate::model::{Frame, Replayed, block, open, partition};
+use crate::model::{Frame, Replayed, block, open, owner, partition};
 
 /// What a flip led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,7 +40,7 @@ pub(crate) fn closed_journal() -> (FakeDisk, Vec<Frame>) {
                 block(partition(0), number, time, &[&value], number % 2 == 0),
                 block(partition(1), number * 2, time, &[b"one", b"two"], false),
             ],
-            deltas: vec![(number, format!("delta {number}").into_bytes())],
+            deltas: vec![(owner(number), format!("delta {number}").into_bytes())],
         };
         frame.append_to(&mut journal).unwrap();
         journal.sync().unwrap();

@@ -10,11 +10,18 @@ use tidemill_bus::journal::{
 };
 use tidemill_bus::testing::Random;
 use tidemill_bus::transaction::{Cause, NewBlock};
-use tidemill_bus::{Columns, Event, FrameNumber, HandlerId, Offset, Partition, TopicId, TopicPartition};
+use tidemill_bus::{
+    Columns, DriverKey, Event, FrameNumber, HandlerId, Lane, Offset, Partition, TopicId, TopicPartition,
+};
 
 /// A partition of the one topic that the tests write.
 pub(crate) fn partition(number: u32) -> TopicPartition {
     TopicPartition { topic: TopicId(9), partition: Partition(number) }
+}
+
+/// The owner of a delta.
+pub(crate) fn owner(handler: u64) -> DriverKey {
+    DriverKey { handler: HandlerId(handler), partition: Partition(1), lane: Lane(2) }
 }
 
 /// Makes a block for its place.
@@ -42,7 +49,7 @@ pub(crate) fn block(
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Frame {
     pub(crate) blocks: Vec<PlacedBlock>,
-    pub(crate) deltas: Vec<(u64, Vec<u8>)>,
+    pub(crate) deltas: Vec<(DriverKey, Vec<u8>)>,
 }
 
 impl Frame {
@@ -70,10 +77,10 @@ impl Frame {
             let long = if random.one_in(6) { 9_000 } else { 20 };
             let mut bytes = tag.to_le_bytes().to_vec();
             bytes.resize(8 + usize::try_from(random.below(long)).unwrap(), 0xcd);
-            frame.deltas.push((random.below(5), bytes));
+            frame.deltas.push((owner(random.below(5)), bytes));
         }
         if frame.blocks.is_empty() && frame.deltas.is_empty() {
-            frame.deltas.push((1, tag.to_le_bytes().to_vec()));
+            frame.deltas.push((owner(1), tag.to_le_bytes().to_vec()));
         }
         frame
     }

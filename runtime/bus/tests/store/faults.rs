@@ -5,7 +5,7 @@ use tidemill_bus::notice::Notice;
 use tidemill_bus::store::{Store, Sync};
 use tidemill_bus::testing::Fault;
 use tidemill_bus::transaction::StateWrites;
-use tidemill_bus::{Batch, Offset, Partition, Transaction};
+use tidemill_bus::{Batch, DriverKey, Offset, Partition, TopicPartition, Transaction};
 
 use crate::harness::{ALL, World, aborted, committed, driver, next_of, publish, step, topic, values};
 
@@ -136,42 +136,101 @@ fn a_failed_checkpoint_is_made_up_for() {
     assert_eq!(values(&store, target, Offset(0), ALL), [b"a"]);
 }
 
-#[test]
-fn a_broken_change_stops_its_handler_until_it_is_reset_and_nobody_else() {
-    const MARK: &[u8] = b"this value will be broken";
+const MARK: &[u8] = b"this value will be broken";
+
+/// A handler of whom the second of three changes in partition 0 is broken, and others beside it.
+struct Hurt {
+    world: World,
+    source: TopicPartition,
+    stopped: DriverKey,
+    beside: DriverKey,
+    sound: DriverKey,
+}
+
+fn hurt() -> Hurt {
     let world = World::new(1);
     let store = world.open().unwrap();
     let source = topic(&store, "t").partition(Partition(0));
     let (hurt, sound) = (store.handler_id("hurt").unwrap(), store.handler_id("sound").unwrap());
-    for (handler, value) in [(hurt, MARK), (sound, b"sound")] {
+    let drivers = [driver(hurt, 0), driver(hurt, 1), driver(sound, 0)];
+    for (driver, next, value) in [
+        (drivers[0], 1, &b"first"[..]),
+        (drivers[0], 2, MARK),
+        (drivers[0], 3, b"third"),
+        (drivers[1], 4, b"beside"),
+        (drivers[2], 5, b"sound"),
+    ] {
         let mut state = StateWrites::default();
         state.push(b"k", Some(value));
-        committed(store.commit(Transaction { state, ..step(&store, driver(handler, 0), source, 1) }));
+        committed(store.commit(Transaction { state, ..step(&store, driver, source, next) }));
     }
     committed(store.commit(publish(source, &[b"a"])));
     drop(store);
-    let broken = with_one_bit_flipped(world, MARK);
-    let check = |store: &Store| {
-        let error = store.progress(driver(hurt, 0), source.topic).unwrap_err();
+    let [stopped, beside, sound] = drivers;
+    Hurt { world: with_one_bit_flipped(world, MARK), source, stopped, beside, sound }
+}
+
+impl Hurt {
+    fn value(store: &Store, driver: DriverKey) -> Vec<u8> {
+        store.state_scan(driver, b"", None, 9).unwrap().remove(0).1
+    }
+
+    fn check(&self, store: &Store) {
+        let Self { source, stopped: hurt, beside, sound, .. } = *self;
+        let error = store.progress(hurt, source.topic).unwrap_err();
         assert!(error.to_string().contains("broken"), "{error}");
-        assert!(store.state_scan(driver(hurt, 0), b"", None, 9).is_err());
-        assert!(store.group("hurt").unwrap().broken.is_some());
-        let transaction = step(store, driver(hurt, 0), source, 2);
-        assert_eq!(aborted(store.commit(transaction)), Abort::Fenced(driver(hurt, 0)));
-        assert_eq!(next_of(store, driver(sound, 0), source), Some(1));
+        assert!(store.state_scan(hurt, b"", None, 9).is_err());
+        let broken = store.group("hurt").unwrap().broken;
+        assert_eq!(broken.iter().map(|(driver, _)| *driver).collect::<Vec<_>>(), [hurt]);
+        assert_eq!(aborted(store.commit(step(store, hurt, source, 2))), Abort::Fenced(hurt));
+        assert_eq!(store.seek("hurt", source, Offset(0)), Err(AdminError::Stopped(hurt)));
+        for (driver, next, value) in [(beside, 4, b"beside".to_vec()), (sound, 5, b"sound".to_vec())] {
+            assert_eq!((next_of(store, driver, source), Self::value(store, driver)), (Some(next), value));
+            committed(store.commit(step(store, driver, source, next)));
+        }
         assert_eq!(values(store, source, Offset(0), ALL), [b"a"]);
-    };
-    let store = broken.open().unwrap();
-    check(&store);
+    }
+}
+
+#[test]
+fn a_broken_change_stops_its_driver_until_the_group_is_reset_and_nobody_else() {
+    let broken = hurt();
+    let store = broken.world.open().unwrap();
+    broken.check(&store);
     // The tables remember when the frame is behind them.
     store.close().unwrap();
     drop(store);
-    let store = broken.open().unwrap();
+    let store = broken.world.open().unwrap();
     assert_eq!(store.recovery().frames_replayed, 1);
-    check(&store);
+    broken.check(&store);
     let new = store.reset_group("hurt").unwrap();
-    committed(store.commit(step(&store, driver(new, 0), source, 1)));
-    assert_eq!(store.group("hurt").unwrap().broken, None);
+    committed(store.commit(step(&store, driver(new, 0), broken.source, 1)));
+    assert_eq!(store.group("hurt").unwrap().broken, []);
+}
+
+#[test]
+fn a_restored_driver_goes_on_from_what_it_was_before_the_broken_change() {
+    for checkpoints in [false, true] {
+        let broken = hurt();
+        let store = broken.world.open().unwrap();
+        let Hurt { source, stopped: hurt, .. } = broken;
+        let checkpoint = || {
+            if checkpoints {
+                store.checkpoint().unwrap();
+            }
+        };
+        checkpoint();
+        let restored = store.restore_group("hurt").unwrap();
+        assert_eq!(restored.iter().map(|(driver, _)| *driver).collect::<Vec<_>>(), [hurt]);
+        assert_eq!((next_of(&store, hurt, source), Hurt::value(&store, hurt)), (Some(1), b"first".to_vec()));
+        checkpoint();
+        committed(store.commit(step(&store, hurt, source, 2)));
+        drop(store);
+        let store = broken.world.open().unwrap();
+        assert_eq!((next_of(&store, hurt, source), Hurt::value(&store, hurt)), (Some(2), b"first".to_vec()));
+        assert_eq!((store.group("hurt").unwrap().broken, store.restore_group("hurt")), (vec![], Ok(vec![])));
+        committed(store.commit(step(&store, hurt, source, 3)));
+    }
 }
 
 /// The world on a disk of its own, all synced, but for one bit of `mark`.

@@ -91,9 +91,9 @@ fn entry(group: &Group, status: Option<&HandlerStatus>, log: &dyn Log) -> GroupE
         installed: status.is_some(),
         topics: partitions.iter().map(|partition| partition.topic.clone()).collect(),
         lag: partitions.iter().map(|partition| partition.lag).sum(),
-        broken: group
-            .broken
-            .map(|frame| format!("a change of it in frame {frame} is broken: reset or delete it")),
+        broken: group.broken.first().map(|(driver, frame)| {
+            format!("a change of {driver} in frame {frame} is broken: restore or reset it")
+        }),
         partitions,
     }
 }

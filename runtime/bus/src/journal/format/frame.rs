@@ -1,14 +1,14 @@
 //! The header of a frame: what it is, what it follows, and where its sections lie.
 
 use super::VERSION;
-use crate::FrameNumber;
 use crate::bytes::{Reader, align};
 use crate::limits::FRAME_BYTES_MAX;
+use crate::{DriverKey, FrameNumber, HandlerId, Lane, Partition};
 
 /// Bytes of the part of a header that every frame has.
 pub const FIXED_BYTES: usize = 80;
 /// Bytes of each section's entry.
-const SECTION_BYTES: usize = 24;
+const SECTION_BYTES: usize = 32;
 const MAGIC: [u8; 8] = *b"TMFRAME\0";
 const CRC_FROM: usize = 12;
 const FLAG_REQUIRED: u16 = 1;
@@ -50,7 +50,7 @@ pub struct SectionHeader {
     /// CRC32C of its bytes; of event blocks, of their headers one after the other.
     pub crc: u32,
     /// Whose it is.
-    pub owner: u64,
+    pub owner: DriverKey,
     /// Its bytes, without the padding that follows.
     pub byte_len: u64,
 }
@@ -100,7 +100,9 @@ impl FrameHeader {
             into.extend_from_slice(&section.kind.to_le_bytes());
             into.extend_from_slice(&flags.to_le_bytes());
             into.extend_from_slice(&section.crc.to_le_bytes());
-            into.extend_from_slice(&section.owner.to_le_bytes());
+            into.extend_from_slice(&section.owner.handler.0.to_le_bytes());
+            into.extend_from_slice(&section.owner.partition.0.to_le_bytes());
+            into.extend_from_slice(&section.owner.lane.0.to_le_bytes());
             into.extend_from_slice(&section.byte_len.to_le_bytes());
         }
         let crc = crc32c::crc32c(&into[start + CRC_FROM..]);
@@ -169,7 +171,9 @@ impl FrameHeader {
 impl SectionHeader {
     fn decode(reader: &mut Reader<'_>) -> Option<Self> {
         let (kind, flags) = (reader.u16()?, reader.u16()?);
-        let (crc, owner, byte_len) = (reader.u32()?, reader.u64()?, reader.u64()?);
+        let (crc, handler) = (reader.u32()?, HandlerId(reader.u64()?));
+        let (partition, lane) = (Partition(reader.u32()?), Lane(reader.u32()?));
+        let (owner, byte_len) = (DriverKey { handler, partition, lane }, reader.u64()?);
         let bounded = byte_len <= FRAME_BYTES_MAX;
         bounded.then_some(Self { kind, required: flags & FLAG_REQUIRED != 0, crc, owner, byte_len })
     }
@@ -182,14 +186,12 @@ mod tests {
     use super::*;
 
     fn headers() -> impl Strategy<Value = FrameHeader> {
-        let section = (any::<u16>(), any::<bool>(), any::<u32>(), any::<u64>(), 0..1000_u64);
+        let section = (any::<u16>(), any::<bool>(), any::<u32>(), any::<(u64, u32, u32)>(), 0..1000_u64);
         let sections = proptest::collection::vec(section, 0..6).prop_map(|sections| {
-            let header = |(kind, required, crc, owner, byte_len)| SectionHeader {
-                kind,
-                required,
-                crc,
-                owner,
-                byte_len,
+            let header = |(kind, required, crc, (handler, partition, lane), byte_len)| {
+                let (handler, partition, lane) = (HandlerId(handler), Partition(partition), Lane(lane));
+                let owner = DriverKey { handler, partition, lane };
+                SectionHeader { kind, required, crc, owner, byte_len }
             };
             sections.into_iter().map(header).collect::<Vec<_>>()
         });
