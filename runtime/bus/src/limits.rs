@@ -54,6 +54,9 @@ pub const TRANSACTION_BYTES_MAX: usize = 32 * MIB;
 /// 1 MiB at which a disk reaches its throughput would only add latency.
 pub const GROUP_BYTES_MAX: usize = 4 * MIB;
 
+/// Most bytes noted of a handler: some numbers and the name of a version.
+pub const NOTE_BYTES_MAX: usize = 4 * KIB;
+
 /// Longest state key: it is part of a tree's key.
 pub const STATE_KEY_BYTES_MAX: usize = 4 * KIB;
 /// Longest state value: it is copied into a guest as a whole.

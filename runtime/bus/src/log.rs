@@ -28,6 +28,14 @@ pub trait Log: Send + Sync + 'static {
     /// The id of a handler's name, given to it now if it has none yet. Waits for the disk.
     fn handler_id(&self, name: &str) -> Result<HandlerId, AdminError>;
 
+    /// What was last noted of a handler with [`Log::set_note`]; `None` if nothing was, or if its group was reset
+    /// or deleted since.
+    fn note(&self, handler: HandlerId) -> Result<Option<Vec<u8>>, AdminError>;
+
+    /// Remembers `note` of a handler in place of what was noted before: a few bytes that are the flow's alone, and
+    /// that go with the handler's group. Waits for the disk.
+    fn set_note(&self, handler: HandlerId, note: &[u8]) -> Result<(), AdminError>;
+
     /// Appends to `batch` (which the caller has reset to `source`) what is readable from `from` on, up to
     /// `limit`; never past the high watermark. At least one event is returned if one is readable.
     fn read(

@@ -77,6 +77,14 @@ impl Log for Memory {
         Ok(HandlerId(1))
     }
 
+    fn note(&self, _handler: HandlerId) -> Result<Option<Vec<u8>>, AdminError> {
+        Ok(None)
+    }
+
+    fn set_note(&self, _handler: HandlerId, _note: &[u8]) -> Result<(), AdminError> {
+        Ok(())
+    }
+
     fn read(
         &self,
         _source: TopicPartition,

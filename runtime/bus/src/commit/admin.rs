@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::view::View;
-use crate::limits::{PARTITIONS_DEFAULT, PARTITIONS_MAX};
-use crate::log::{AdminError, Topic};
+use crate::limits::{NOTE_BYTES_MAX, PARTITIONS_DEFAULT, PARTITIONS_MAX};
+use crate::log::{Abort, AdminError, Topic};
 use crate::tables::{Deltas, HandlerRow, NextId, ProgressRow, TableId, TopicRow, topic_rest};
 use crate::topics::check_name;
 use crate::transaction::Progress;
@@ -34,6 +34,11 @@ pub(crate) enum AdminOp {
     /// Gives the handler's name a new id without progress and state.
     ResetGroup {
         name: String,
+    },
+    /// Puts what the flow remembers of a handler in the place of what it remembered before.
+    SetNote {
+        handler: HandlerId,
+        note: Vec<u8>,
     },
     Seek {
         handler: String,
@@ -115,6 +120,7 @@ pub(super) fn decide(view: &View, op: AdminOp, now_ms: i64) -> Result<Change, Ad
             let sections = drivers.iter().map(section).collect();
             Ok(Change { done: AdminDone::Restored(drivers), sections, fences: Some(handler) })
         }
+        AdminOp::SetNote { handler, note } => set_note(view, handler, &note),
         AdminOp::Seek { handler, source, to } => seek(view, &handler, source, to),
     }
 }
@@ -159,6 +165,18 @@ fn push_handler(rows: &mut Vec<u8>, id: HandlerId, name: &str) {
 
 fn drop_handler(rows: &mut Vec<u8>, id: HandlerId) {
     Deltas::push(rows, TableId::Handlers, &id.0.to_be_bytes(), None);
+}
+
+fn set_note(view: &View, handler: HandlerId, note: &[u8]) -> Result<Change, AdminError> {
+    if !view.catalog.handler_lives(handler) {
+        return Err(AdminError::UnknownGroup(format!("of handler {handler}")));
+    }
+    if note.len() > NOTE_BYTES_MAX {
+        return Err(Abort::TooLarge { bytes: note.len(), limit: NOTE_BYTES_MAX }.into());
+    }
+    Ok(Change::store(AdminDone::Nothing, |rows| {
+        Deltas::push(rows, TableId::Notes, &handler.0.to_be_bytes(), Some(note));
+    }))
 }
 
 /// Sets the progress of every lane that the handler has in the partition, of lane 0 if it has none.

@@ -157,7 +157,7 @@ impl View {
                     None => drop(self.broken.remove(&owner.driver)),
                 }
             }
-            TableId::Meta | TableId::Once | TableId::State => {}
+            TableId::Meta | TableId::Once | TableId::State | TableId::Notes => {}
         }
         Ok(())
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::Store;
 use crate::commit::{AdminDone, AdminOp};
 use crate::log::{
-    AdminError, Answer, Log, PartitionRange, ReadEnd, ReadError, ReadLimit, Row, StateError, Topic, Watcher,
+    Abort, AdminError, Answer, Log, PartitionRange, ReadEnd, ReadError, ReadLimit, Row, StateError, Topic,
+    Watcher,
 };
 use crate::tables::{Owner, TableId};
 use crate::transaction::Progress;
@@ -39,6 +40,19 @@ impl Log for Store {
             AdminDone::Handler(id) => Ok(id),
             _ => unreachable!("a registration gives a handler"),
         }
+    }
+
+    fn note(&self, handler: HandlerId) -> Result<Option<Vec<u8>>, AdminError> {
+        let view = &self.inner.shared.view;
+        if !view.catalog.handler_lives(handler) {
+            return Ok(None);
+        }
+        let note = view.tables.get(Owner::store(TableId::Notes), &handler.0.to_be_bytes());
+        note.map_err(|error| Abort::Tables(error.to_string().into()).into())
+    }
+
+    fn set_note(&self, handler: HandlerId, note: &[u8]) -> Result<(), AdminError> {
+        self.change(AdminOp::SetNote { handler, note: note.to_vec() }).map(|_| ())
     }
 
     fn read(

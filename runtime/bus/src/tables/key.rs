@@ -29,12 +29,14 @@ pub(crate) enum TableId {
     State = 7,
     /// Drivers of whom a change was found broken, and the frame of it.
     Broken = 8,
+    /// What the flow remembers of each handler.
+    Notes = 9,
 }
 
 impl TableId {
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {
-        use TableId::{Broken, Ends, Handlers, Meta, NextIds, Once, Progress, State, Topics};
-        let all = [Meta, Topics, Handlers, NextIds, Ends, Once, Progress, State, Broken];
+        use TableId::{Broken, Ends, Handlers, Meta, NextIds, Notes, Once, Progress, State, Topics};
+        let all = [Meta, Topics, Handlers, NextIds, Ends, Once, Progress, State, Broken, Notes];
         all.into_iter().find(|&id| id as u8 == byte)
     }
 
@@ -132,9 +134,9 @@ mod tests {
 
     #[test]
     fn every_table_comes_back_from_its_byte() {
-        for byte in 0..=8 {
+        for byte in 0..=9 {
             assert_eq!(TableId::from_byte(byte).map(|id| id as u8), Some(byte));
         }
-        assert_eq!(TableId::from_byte(9), None);
+        assert_eq!(TableId::from_byte(10), None);
     }
 }

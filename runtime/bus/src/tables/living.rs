@@ -29,6 +29,7 @@ impl Living {
                 self.is_dead_handler(owner.driver.handler)
                     || topic_of(rest).is_some_and(|id| self.is_dead_topic(id))
             }
+            TableId::Notes => topic_of(rest).is_some_and(|id| self.is_dead_handler(HandlerId(id.0))),
             TableId::Ends => topic_of(rest).is_some_and(|id| self.is_dead_topic(id)),
             TableId::Once => {
                 value.and_then(OnceRow::decode).is_some_and(|row| is_expired(row.time_ms, self.now_ms))
@@ -75,6 +76,7 @@ mod tests {
         assert!(dead(1, 0, TableId::State) && !dead(2, 0, TableId::State) && !dead(3, 0, TableId::State));
         assert!(dead(2, 1, TableId::Progress) && !dead(2, 2, TableId::Progress));
         assert!(dead(0, 1, TableId::Ends) && !dead(0, 3, TableId::Ends));
+        assert!(dead(0, 1, TableId::Notes) && !dead(0, 2, TableId::Notes));
         assert!(!dead(0, 1, TableId::Topics));
     }
 

@@ -144,6 +144,24 @@ fn a_reset_handler_begins_anew_under_another_id() {
 }
 
 #[test]
+fn what_is_noted_of_a_handler_outlives_the_store_and_goes_with_its_group() {
+    let world = World::new(1);
+    let store = world.open().unwrap();
+    let handler = store.handler_id("h").unwrap();
+    assert_eq!(store.note(handler), Ok(None));
+    store.set_note(handler, b"first").unwrap();
+    store.set_note(handler, b"second").unwrap();
+    drop(store);
+    let store = world.open().unwrap();
+    assert_eq!(store.note(handler), Ok(Some(b"second".to_vec())));
+    store.checkpoint().unwrap();
+    assert_eq!(store.note(handler), Ok(Some(b"second".to_vec())));
+    let next = store.reset_group("h").unwrap();
+    assert_eq!((store.note(handler), store.note(next)), (Ok(None), Ok(None)));
+    assert_eq!(store.set_note(handler, b"third"), Err(AdminError::UnknownGroup("of handler 1".to_owned())));
+}
+
+#[test]
 fn a_topic_deleted_and_created_again_is_another_one_to_a_handler_that_lags() {
     let world = World::new(1);
     let store = world.open().unwrap();

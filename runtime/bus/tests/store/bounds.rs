@@ -4,8 +4,8 @@ use tidemill_bus::journal::{Housekeeping, JournalOptions};
 use tidemill_bus::limits::{
     BODY_COPY_BYTES_MAX, DRIVERS_BYTES_MAX, FIRST_SEGMENT_BYTES, FRAME_BYTES_MAX, GROUP_BYTES_MAX,
     HOUSEKEEPING_JOBS_MAX, IDEMPOTENCY_KEY_BYTES_MAX, INDEX_CACHE_BYTES, NAME_BYTES_MAX, NEW_BLOCK_BYTES_MAX,
-    OPEN_SEGMENTS_MAX, PARTITIONS_DEFAULT, PARTITIONS_MAX, PUBLISHERS_BYTES_MAX, QUEUE_LEN_MAX,
-    SEGMENT_BYTES, STATE_KEY_BYTES_MAX, STATE_VALUE_BYTES_MAX, TRANSACTION_BYTES_MAX,
+    NOTE_BYTES_MAX, OPEN_SEGMENTS_MAX, PARTITIONS_DEFAULT, PARTITIONS_MAX, PUBLISHERS_BYTES_MAX,
+    QUEUE_LEN_MAX, SEGMENT_BYTES, STATE_KEY_BYTES_MAX, STATE_VALUE_BYTES_MAX, TRANSACTION_BYTES_MAX,
 };
 use tidemill_bus::log::{Abort, AdminError, Log, Outcome, Topic};
 use tidemill_bus::store::{Hold, Retention, Store};
@@ -106,6 +106,15 @@ fn state_and_idempotency_keys() {
     };
     committed(once(IDEMPOTENCY_KEY_BYTES_MAX));
     assert_eq!(too_large(once(IDEMPOTENCY_KEY_BYTES_MAX + 1)).1, IDEMPOTENCY_KEY_BYTES_MAX);
+}
+
+#[test]
+fn notes() {
+    let bounds = bounds();
+    let note = |bytes: usize| bounds.store.set_note(bounds.driver.handler, &vec![1; bytes]);
+    note(NOTE_BYTES_MAX).unwrap();
+    let limit = NOTE_BYTES_MAX;
+    assert_eq!(note(limit + 1), Err(Abort::TooLarge { bytes: limit + 1, limit }.into()));
 }
 
 /// How many of the transactions were refused as one too many; no other outcome is `Busy`.

@@ -51,6 +51,7 @@ struct Inner {
     topics: BTreeMap<u64, (Topic, Vec<Part>)>,
     next_topic: u64,
     handlers: HashMap<String, HandlerId>,
+    notes: HashMap<HandlerId, Vec<u8>>,
     epochs: HashMap<DriverKey, u64>,
     progress: HashMap<(DriverKey, TopicId), Progress>,
     state: HashMap<DriverKey, BTreeMap<Vec<u8>, Vec<u8>>>,
@@ -75,6 +76,7 @@ impl FakeLog {
             topics: BTreeMap::new(),
             next_topic: 1,
             handlers: HashMap::new(),
+            notes: HashMap::new(),
             epochs: HashMap::new(),
             progress: HashMap::new(),
             state: HashMap::new(),
@@ -350,6 +352,15 @@ impl Log for FakeLog {
         let mut inner = self.inner.lock();
         let next = HandlerId(inner.handlers.len() as u64 + 1);
         Ok(*inner.handlers.entry(name.to_owned()).or_insert(next))
+    }
+
+    fn note(&self, handler: HandlerId) -> Result<Option<Vec<u8>>, AdminError> {
+        Ok(self.inner.lock().notes.get(&handler).cloned())
+    }
+
+    fn set_note(&self, handler: HandlerId, note: &[u8]) -> Result<(), AdminError> {
+        self.inner.lock().notes.insert(handler, note.to_vec());
+        Ok(())
     }
 
     fn read(
