@@ -307,6 +307,14 @@ pub enum AdminError {
         /// The rule it breaks.
         rule: &'static str,
     },
+    /// The topic is read by handlers whose state or order goes by key.
+    #[error("topic {name:?} is read by {}: their keys would move to other partitions; force it if that may be", handlers.join(", "))]
+    Bound {
+        /// The topic.
+        name: String,
+        /// The handlers' names.
+        handlers: Vec<String>,
+    },
     /// The driver is stopped by a broken change; it is restored or reset first.
     #[error("{0} is stopped by a broken change: restore or reset the group first")]
     Stopped(DriverKey),

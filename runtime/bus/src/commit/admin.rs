@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::view::View;
 use crate::limits::{NOTE_BYTES_MAX, PARTITIONS_DEFAULT, PARTITIONS_MAX};
 use crate::log::{Abort, AdminError, Topic};
+use crate::store::Readers;
 use crate::tables::{Deltas, HandlerRow, NextId, ProgressRow, TableId, TopicRow, topic_rest};
 use crate::topics::check_name;
 use crate::transaction::Progress;
@@ -19,6 +20,11 @@ pub(crate) enum AdminOp {
     },
     DeleteTopic {
         name: String,
+    },
+    RaisePartitions {
+        name: String,
+        partitions: u32,
+        readers: Readers,
     },
     RegisterHandler {
         name: String,
@@ -87,6 +93,9 @@ pub(super) fn decide(view: &View, op: AdminOp, now_ms: i64) -> Result<Change, Ad
                 Deltas::push(rows, TableId::Topics, &topic_rest(topic.id), None);
             }))
         }
+        AdminOp::RaisePartitions { name, partitions, readers } => {
+            raise_partitions(view, name, partitions, readers)
+        }
         AdminOp::RegisterHandler { name } => {
             check_name(&name)?;
             if let Some(id) = view.catalog.handler_named(&name) {
@@ -145,15 +154,46 @@ fn create_topic(
         };
     }
     let asked = partitions.unwrap_or(PARTITIONS_DEFAULT);
-    if asked == 0 || asked > PARTITIONS_MAX {
-        return Err(AdminError::Partitions { name, asked, rule: "a topic has 1 to 10,000 partitions" });
-    }
+    check_partitions(&name, asked)?;
     let id = TopicId(view.catalog.next_id(NextId::Topic));
     let name: Arc<str> = name.into();
     let row = TopicRow { name: Arc::clone(&name), partitions: asked, created_ms: now_ms };
     Ok(Change::store(AdminDone::Topic(Topic { id, name, partitions: asked }), |rows| {
         Deltas::push(rows, TableId::NextIds, &[NextId::Topic as u8], Some(&NextId::encode(id.0 + 1)));
         Deltas::push(rows, TableId::Topics, &topic_rest(id), Some(&row.encode()));
+    }))
+}
+
+fn check_partitions(name: &str, asked: u32) -> Result<(), AdminError> {
+    if asked == 0 || asked > PARTITIONS_MAX {
+        let rule = "a topic has 1 to 10,000 partitions";
+        return Err(AdminError::Partitions { name: name.to_owned(), asked, rule });
+    }
+    Ok(())
+}
+
+fn raise_partitions(
+    view: &View,
+    name: String,
+    partitions: u32,
+    readers: Readers,
+) -> Result<Change, AdminError> {
+    let topic = view.catalog.topic_named(&name).ok_or_else(|| AdminError::UnknownTopic(name.clone()))?;
+    let created_ms =
+        view.catalog.created_ms(topic.id).ok_or_else(|| AdminError::UnknownTopic(name.clone()))?;
+    check_partitions(&name, partitions)?;
+    if partitions < topic.partitions {
+        let rule = "the number of partitions is never lowered";
+        return Err(AdminError::Partitions { name, asked: partitions, rule });
+    }
+    match readers {
+        _ if partitions == topic.partitions => return Ok(Change::nothing(AdminDone::Topic(topic))),
+        Readers::Bound(handlers) if !handlers.is_empty() => return Err(AdminError::Bound { name, handlers }),
+        Readers::Bound(_) | Readers::Forced => {}
+    }
+    let row = TopicRow { name: Arc::clone(&topic.name), partitions, created_ms };
+    Ok(Change::store(AdminDone::Topic(Topic { partitions, ..topic }), |rows| {
+        Deltas::push(rows, TableId::Topics, &topic_rest(topic.id), Some(&row.encode()));
     }))
 }
 

@@ -19,6 +19,8 @@ pub(super) struct Index {
 #[derive(Debug)]
 struct Run {
     source: TopicPartition,
+    /// Bytes of its blocks.
+    bytes: u64,
     entries: Vec<Entry>,
 }
 
@@ -71,11 +73,12 @@ impl Index {
     /// Notes a block at `byte`; blocks of a partition come in the order of their offsets.
     pub(super) fn insert(&mut self, header: &BlockHeader, byte: u32) {
         let slot = *self.slots.entry(header.target).or_insert_with(|| {
-            self.runs.push(Run { source: header.target, entries: Vec::new() });
+            self.runs.push(Run { source: header.target, bytes: 0, entries: Vec::new() });
             self.runs.len() - 1
         });
         let byte_len = u32::try_from(header.byte_len()).expect("blocks are bounded far below 4 GiB");
         self.blocks += 1;
+        self.runs[slot].bytes += header.byte_len();
         self.runs[slot].entries.push(Entry {
             first: header.first,
             append_time: header.append_time,
@@ -96,6 +99,11 @@ impl Index {
         self.slots.get(&source).map_or(&[], |&slot| &self.runs[slot].entries)
     }
 
+    /// Adds the bytes of each partition's blocks to `bytes`.
+    pub(super) fn add_bytes(&self, bytes: &mut HashMap<TopicPartition, u64>) {
+        self.runs.iter().for_each(|run| *bytes.entry(run.source).or_default() += run.bytes);
+    }
+
     /// The rows and the entries of the footer, in the order of partitions; the entries' checksums are not
     /// filled in.
     pub(super) fn sorted(&self) -> (Vec<Row>, Vec<Entry>) {
@@ -114,6 +122,7 @@ impl Index {
                 first: first.first,
                 end: last.end(),
                 newest: last.append_time,
+                bytes: run.bytes,
             });
             entries.extend_from_slice(&run.entries);
         }

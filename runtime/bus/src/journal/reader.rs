@@ -1,5 +1,6 @@
 //! Finding and reading blocks, on any thread.
 
+use std::collections::HashMap;
 use std::io::{ErrorKind, IoSliceMut};
 use std::sync::Arc;
 
@@ -68,6 +69,21 @@ impl JournalReader {
             return Err(broken(BrokenBlock::Other));
         }
         body.into_block(header).map_err(broken)
+    }
+
+    /// Bytes of the blocks of every partition, headers included, in the segments that are in use. Reads the rows
+    /// of segments whose index is not in memory; one that cannot be read counts nothing.
+    pub fn bytes(&self) -> HashMap<TopicPartition, u64> {
+        let mut bytes = HashMap::new();
+        let Some((oldest, newest)) = self.shared.ends() else { return bytes };
+        for segment in (oldest..=newest).filter_map(|number| self.shared.segment(number)) {
+            if let Some(open) = &*segment.open.read() {
+                open.index.add_bytes(&mut bytes);
+            } else if let Ok(sealed) = self.shared.sealed(&segment) {
+                sealed.rows.iter().for_each(|row| *bytes.entry(row.source).or_default() += row.bytes);
+            }
+        }
+        bytes
     }
 
     /// Looks in segment after segment: right if all before the first lie before what is asked for.

@@ -1,14 +1,15 @@
 //! Topics and the store's own report, as a server shows them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
 use super::{Background, Metrics, Store};
-use crate::Partition;
 use crate::commit::{AdminDone, AdminOp};
 use crate::journal::Recovery;
 use crate::log::{Abort, AdminError, Log, PartitionRange, ReadError, Topic};
 use crate::notice::Notice;
+use crate::{Partition, TopicId};
 
 /// A topic and what can be read of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,19 @@ pub struct TopicDetails {
     pub created_ms: i64,
     /// The readable range of each partition.
     pub ranges: Vec<PartitionRange>,
+    /// Bytes that the blocks of each partition take in the journal, also those that cannot be read any more and
+    /// whose segment is still kept.
+    pub bytes: Vec<u64>,
+}
+
+/// What keeps the number of partitions of a topic as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readers {
+    /// The names of handlers with state or `key` ordering that read the topic: keys would move to partitions
+    /// whose state does not know them. With any of them the change is refused.
+    Bound(Vec<String>),
+    /// Nobody is asked: the operator wants it all the same.
+    Forced,
 }
 
 impl Store {
@@ -27,13 +41,40 @@ impl Store {
         self.change(AdminOp::DeleteTopic { name: name.to_owned() }).map(|_| ())
     }
 
+    /// Raises the number of partitions of a topic to `partitions`, for what is published from now on; events that
+    /// are there stay where they are. Asking for the number that it has changes nothing, a lower one is refused.
+    /// Waits for the disk.
+    pub fn raise_partitions(
+        &self,
+        name: &str,
+        partitions: u32,
+        readers: Readers,
+    ) -> Result<Topic, AdminError> {
+        match self.change(AdminOp::RaisePartitions { name: name.to_owned(), partitions, readers })? {
+            AdminDone::Topic(topic) => Ok(topic),
+            _ => unreachable!("a change of a topic gives a topic"),
+        }
+    }
+
+    /// Bytes that the blocks of each topic take in the journal, for lists: one look at every segment's index.
+    pub fn topic_bytes(&self) -> HashMap<TopicId, u64> {
+        let mut topics = HashMap::new();
+        for (source, bytes) in self.inner.shared.reader.bytes() {
+            *topics.entry(source.topic).or_default() += bytes;
+        }
+        topics
+    }
+
     /// A topic and what can be read of it; `None` if no topic of that name lives.
     pub fn topic_details(&self, name: &str) -> Result<Option<TopicDetails>, ReadError> {
         let Some(topic) = self.topic(name) else { return Ok(None) };
         let Some(created_ms) = self.inner.shared.view.catalog.created_ms(topic.id) else { return Ok(None) };
         let ranges = (0..topic.partitions).map(|partition| self.range(topic.partition(Partition(partition))));
         let ranges = ranges.collect::<Result<_, _>>()?;
-        Ok(Some(TopicDetails { topic, created_ms, ranges }))
+        let taken = self.inner.shared.reader.bytes();
+        let of = |partition| taken.get(&topic.partition(Partition(partition))).copied().unwrap_or(0);
+        let bytes = (0..topic.partitions).map(of).collect();
+        Ok(Some(TopicDetails { topic, created_ms, ranges, bytes }))
     }
 
     /// What opening found and did.

@@ -1,7 +1,7 @@
 //! A random history of a store: what it is asked to do, step by step, the same for the same seed.
 
 use tidemill_bus::log::{AdminError, Log, Outcome};
-use tidemill_bus::store::{Store, Sync};
+use tidemill_bus::store::{Readers, Store, Sync};
 use tidemill_bus::testing::Random;
 use tidemill_bus::transaction::{IdempotencyKey, NewBlock, Progress, ProgressUpdate, StateWrites};
 use tidemill_bus::{Offset, Partition, TopicId, TopicPartition, Transaction};
@@ -63,10 +63,20 @@ impl Run<'_> {
         match self.pick(24) {
             0..8 => self.publish(),
             8..15 => self.drive(),
-            15..17 => {
+            15 => {
                 let name = TOPICS[self.pick(3)];
-                self.maybe.create_topic(name, 2);
-                self.admin(self.store.create_topic(name, Some(2)).map(|_| ()));
+                let partitions = self.maybe.topics.get(name).map_or(2, |(_, values)| values.len());
+                let partitions = u32::try_from(partitions).unwrap();
+                self.maybe.create_topic(name, partitions);
+                self.admin(self.store.create_topic(name, Some(partitions)).map(|_| ()));
+            }
+            16 => {
+                let name = TOPICS[self.pick(3)];
+                if self.maybe.topics.contains_key(name) {
+                    self.maybe.raise_partitions(name, 3);
+                    let raised = self.store.raise_partitions(name, 3, Readers::Bound(Vec::new()));
+                    self.admin(raised.map(|_| ()));
+                }
             }
             17 if self.random.one_in(3) => {
                 let name = TOPICS[self.pick(3)];
@@ -136,9 +146,10 @@ impl Run<'_> {
 
     /// A partition of a living topic.
     fn source(&mut self) -> Option<TopicPartition> {
-        let ids: Vec<TopicId> = self.maybe.topics.values().map(|(id, _)| *id).collect();
-        let topic = *ids.get(self.pick(ids.len().max(1) as u64))?;
-        Some(TopicPartition { topic, partition: Partition(u32::try_from(self.pick(2)).unwrap()) })
+        let topics = self.maybe.topics.values().map(|(id, values)| (*id, values.len() as u64));
+        let topics: Vec<(TopicId, u64)> = topics.collect();
+        let (topic, partitions) = *topics.get(self.pick(topics.len().max(1) as u64))?;
+        Some(TopicPartition { topic, partition: Partition(u32::try_from(self.pick(partitions)).unwrap()) })
     }
 
     /// One to four publishers, in one group.

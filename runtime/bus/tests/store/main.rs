@@ -12,3 +12,4 @@ mod history;
 mod model;
 mod threads;
 mod time;
+mod topics;

@@ -33,6 +33,11 @@ impl Model {
         }
     }
 
+    pub(crate) fn raise_partitions(&mut self, name: &str, partitions: usize) {
+        let (_, values) = self.topics.get_mut(name).unwrap();
+        values.resize(partitions.max(values.len()), Vec::new());
+    }
+
     pub(crate) fn delete_topic(&mut self, name: &str) {
         if let Some((id, _)) = self.topics.remove(name) {
             self.progress.retain(|(_, topic), _| *topic != id);
@@ -110,8 +115,13 @@ impl Model {
 
     /// Compares all that can be read of the store with the model; says what differs.
     pub(crate) fn compare(&self, store: &Store) -> Result<(), String> {
-        let topics: Vec<_> = store.topics().iter().map(|topic| (topic.name.to_string(), topic.id)).collect();
-        let expected: Vec<_> = self.topics.iter().map(|(name, (id, _))| (name.clone(), *id)).collect();
+        let topics = store.topics();
+        let topics: Vec<_> = topics
+            .iter()
+            .map(|topic| (topic.name.to_string(), topic.id, topic.partitions as usize))
+            .collect();
+        let expected = self.topics.iter().map(|(name, (id, values))| (name.clone(), *id, values.len()));
+        let expected: Vec<_> = expected.collect();
         same("topics", &topics, &expected)?;
         for (name, (id, partitions)) in &self.topics {
             for (partition, expected) in (0..).map(Partition).zip(partitions) {
@@ -166,7 +176,7 @@ impl Model {
         same("progress", &progress, &self.progress)?;
         let mut state = BTreeMap::new();
         for group in &groups {
-            for partition in 0..2 {
+            for partition in 0..3 {
                 let driver = crate::harness::driver(group.handler, partition);
                 let rows =
                     store.state_scan(driver, b"", None, usize::MAX).map_err(|error| error.to_string())?;

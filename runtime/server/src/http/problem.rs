@@ -202,7 +202,7 @@ impl From<AdminError> for Problem {
             AdminError::InvalidName { .. } => Kind::InvalidName,
             AdminError::UnknownTopic(_) => Kind::UnknownTopic,
             AdminError::UnknownGroup(_) => Kind::UnknownGroup,
-            AdminError::Exists { .. } | AdminError::Stopped(_) => Kind::Conflict,
+            AdminError::Exists { .. } | AdminError::Bound { .. } | AdminError::Stopped(_) => Kind::Conflict,
             AdminError::Partitions { .. } => Kind::InvalidRequest,
             AdminError::Aborted(abort) => return abort.clone().into(),
         };

@@ -46,6 +46,8 @@ pub struct Row {
     pub end: Offset,
     /// The newest append time, in milliseconds since the Unix epoch.
     pub newest: i64,
+    /// Bytes of its blocks, headers included.
+    pub bytes: u64,
 }
 
 /// Where a block lies.
@@ -123,7 +125,7 @@ pub fn footer_len(rows: u64, blocks: u64) -> u64 {
 
 impl Row {
     /// Bytes of a row.
-    pub const BYTES: usize = 48;
+    pub const BYTES: usize = 56;
 
     /// Appends the row.
     pub fn encode(&self, into: &mut Vec<u8>) {
@@ -135,6 +137,7 @@ impl Row {
         into.extend_from_slice(&self.first.0.to_le_bytes());
         into.extend_from_slice(&self.end.0.to_le_bytes());
         into.extend_from_slice(&self.newest.to_le_bytes());
+        into.extend_from_slice(&self.bytes.to_le_bytes());
     }
 
     /// Reads a row.
@@ -148,6 +151,7 @@ impl Row {
             first: Offset(reader.u64()?),
             end: Offset(reader.u64()?),
             newest: reader.i64()?,
+            bytes: reader.u64()?,
         })
     }
 }
@@ -220,7 +224,8 @@ mod tests {
             let (topic, a, b, c, d, time) = numbers;
             let source = TopicPartition { topic: TopicId(topic), partition: Partition(a) };
             let (first, end) = (Offset(first), Offset(first + 1));
-            let row = Row { source, blocks: b, first_entry: c, entries_crc: d, first, end, newest: time };
+            let bytes = topic;
+            let row = Row { source, blocks: b, first_entry: c, entries_crc: d, first, end, newest: time, bytes };
             let entry = Entry { first, append_time: time, byte: a, byte_len: b, count: c, has_cause };
             let mut bytes = Vec::new();
             row.encode(&mut bytes);
