@@ -146,6 +146,11 @@ impl Installed {
         self.cells.read().iter().find_map(|cell| cell.view().lock().failed.clone())
     }
 
+    /// Why one of its drivers could make no call when it was last tried, if so.
+    pub(crate) fn troubled(&self) -> Option<String> {
+        self.cells.read().iter().find_map(|cell| cell.view().lock().trouble.clone())
+    }
+
     /// Waits until `done` holds for every driver; asked again whenever one comes to rest.
     pub(crate) fn wait_for(&self, done: impl Fn(&Cell) -> bool) {
         self.waiters.fetch_add(1, Ordering::SeqCst);

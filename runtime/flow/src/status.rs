@@ -34,6 +34,9 @@ pub struct HandlerStatus {
 pub enum HandlerState {
     /// It takes events.
     Running,
+    /// At least one partition waits to be tried again, longer each time, by no fault of an event: the handler cannot
+    /// be instantiated, or the host or the log could not do its part. This is the first reason.
+    Retrying(String),
     /// An operator paused it.
     Paused,
     /// At least one partition stands still until an operator resumes or seeks; this is the first reason.

@@ -61,7 +61,7 @@ impl Driver {
                     input.committed = flight.progress;
                     input.sought = input.sought.filter(|&sought| sought != flight.progress.next);
                 }
-                self.troubles = 0;
+                self.recovered();
                 Landed::Committed(flight.effects)
             }
             Outcome::Aborted(abort) => {
@@ -81,7 +81,7 @@ impl Driver {
             // What may pass: a full disk is a disk that someone makes room on.
             Abort::Busy | Abort::Full(_) | Abort::Tables(_) => {
                 self.life = Life::Unloaded;
-                self.trouble(now_ms);
+                self.trouble(&abort.to_string(), now_ms);
             }
             Abort::TopicGone(_) | Abort::Fenced(_) => self.life = Life::Unloaded,
         }

@@ -10,6 +10,7 @@ use tidemill_bus::{DriverKey, Offset, TopicPartition};
 use super::flight::Flight;
 use super::{BatchSize, Input};
 use crate::config::HandlerConfig;
+use crate::dead_letter::bounded;
 use crate::{limits, retry};
 
 /// The state machine of one handler, partition and lane.
@@ -24,8 +25,9 @@ pub(crate) struct Driver {
     pub(super) epoch: u64,
     pub(super) life: Life,
     pub(super) size: BatchSize,
-    /// Faults of the host, or refusals of a busy log, in a row.
+    /// Calls in a row that could not be made, or not be committed, by no fault of an event; and why the last.
     pub(super) troubles: u32,
+    pub(super) trouble: Option<String>,
     /// Nothing is done before this time, in milliseconds since the Unix epoch.
     pub(super) not_before: i64,
 }
@@ -98,6 +100,7 @@ impl Driver {
             life: Life::Unloaded,
             size: BatchSize::default(),
             troubles: 0,
+            trouble: None,
             not_before: 0,
         };
         topics.into_iter().for_each(|topic| driver.add_input(topic));
@@ -191,16 +194,33 @@ impl Driver {
             }
             ReadError::Gone { .. } | ReadError::Broken { .. } => input.stopped = Some(error.to_string()),
             ReadError::Unknown(source) => self.drop_input(source.topic),
-            ReadError::Disk { .. } => self.trouble(now_ms),
+            ReadError::Disk { .. } => self.trouble(&error.to_string(), now_ms),
         }
         0
     }
 
-    /// The host or the log could not do its part: everything waits, longer each time.
-    pub(crate) fn trouble(&mut self, now_ms: i64) {
+    /// No call can be made for `reason`: everything waits, longer each time.
+    pub(super) fn trouble(&mut self, reason: &str, now_ms: i64) {
+        self.trouble = Some(bounded(reason).to_owned());
         self.troubles = self.troubles.saturating_add(1);
         let pause = retry::backoff(limits::HOST_BACKOFF, limits::HOST_BACKOFF_MAX, self.troubles);
         self.not_before = now_ms.saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX));
+    }
+
+    /// Calls can be made.
+    pub(super) fn recovered(&mut self) {
+        (self.troubles, self.trouble) = (0, None);
+    }
+
+    /// Another version is in charge: it need not wait for what was the matter with the last.
+    pub(crate) fn renewed(&mut self) {
+        self.recovered();
+        self.not_before = 0;
+    }
+
+    /// Why no call could be made when it was last tried, if so.
+    pub(crate) fn troubled(&self) -> Option<&str> {
+        self.trouble.as_deref()
     }
 
     /// Bytes that are known to wait.

@@ -68,7 +68,7 @@ impl Driver {
         stop: Option<&Stop>,
         (retry, now_ms): (&Retry, i64),
     ) -> Settlement {
-        self.troubles = 0;
+        self.recovered();
         self.inputs[taken.plan.input].isolation.settled(settled);
         match stop {
             Some(stop) => self.give_way(taken, settled, (&stop.reason, stop.after_ms), (retry, now_ms)),
@@ -80,7 +80,7 @@ impl Driver {
         }
     }
 
-    /// A call failed as a whole. `None`: nothing is to be committed, the driver goes on in parts, or later.
+    /// The handler failed a call as a whole. `None`: nothing is to be committed, the driver goes on in parts.
     pub(crate) fn faulted(
         &mut self,
         taken: Taken<'_>,
@@ -88,15 +88,18 @@ impl Driver {
         (retry, now_ms): (&Retry, i64),
     ) -> Option<Settlement> {
         self.inputs[taken.plan.input].more = true;
-        if matches!(fault, Fault::Host(_)) {
-            self.trouble(now_ms);
-            return None;
-        }
-        self.troubles = 0;
+        assert!(!matches!(fault, Fault::Host(_)), "a fault of the host is no event's");
+        self.recovered();
         match self.inputs[taken.plan.input].isolation.failed(taken.batch.len()) {
             Suspicion::Halved => None,
             Suspicion::Guilty => Some(self.give_way(taken, 0, (&fault.to_string(), None), (retry, now_ms))),
         }
+    }
+
+    /// A call of `plan` could not be made, or not be finished, for `reason`: it is made again later.
+    pub(crate) fn put_off(&mut self, plan: Plan, reason: &str, now_ms: i64) {
+        self.inputs[plan.input].more = true;
+        self.trouble(reason, now_ms);
     }
 
     /// Event `index` of the batch was not done: it is tried again, or the policy decides.

@@ -63,6 +63,7 @@ impl Shared {
         self.topics(&config, handler.has_state())?;
         if installed.settings().config.inputs == config.inputs {
             installed.replace(config, handler);
+            installed.cells.read().iter().for_each(Cell::rouse);
             return Ok(());
         }
         self.take_out(&installed);

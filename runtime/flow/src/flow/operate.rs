@@ -130,12 +130,13 @@ impl Shared {
         }
         let stopped = status.partitions.iter().find_map(|partition| partition.stopped.clone());
         let stopped = stopped.or_else(|| installed.trouble.lock().clone());
-        status.state = match (installed.failed(), stopped) {
-            _ if installed.is_paused() => HandlerState::Paused,
-            (Some(reason), _) => HandlerState::Failed(reason),
-            (None, Some(reason)) => HandlerState::Stopped(reason),
-            (None, None) => HandlerState::Running,
-        };
+        status.state = (installed.failed().map(HandlerState::Failed))
+            .or_else(|| stopped.map(HandlerState::Stopped))
+            .or_else(|| installed.troubled().map(HandlerState::Retrying))
+            .unwrap_or(HandlerState::Running);
+        if installed.is_paused() {
+            status.state = HandlerState::Paused;
+        }
         status
     }
 

@@ -48,6 +48,8 @@ pub(crate) struct View {
     pub(crate) instances: usize,
     /// Why the log takes nothing more, if so.
     pub(crate) failed: Option<String>,
+    /// Why no call could be made when it was last tried, if so.
+    pub(crate) trouble: Option<String>,
     /// Whether nothing is in flight.
     pub(crate) drained: bool,
 }

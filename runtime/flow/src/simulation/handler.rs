@@ -78,8 +78,10 @@ pub(super) struct FakeHandler {
     pub(super) now_us: Arc<AtomicU64>,
     pub(super) instances: AtomicUsize,
     pub(super) rng: Mutex<fastrand::Rng>,
-    /// One call in so many fails by fault of the host; 0: none.
+    /// One call in so many fails by fault of the host, or panics; 0: none.
     pub(super) host_faults: AtomicU64,
+    /// No instance can be made of it, for this reason.
+    pub(super) start: Mutex<Option<Fault>>,
     /// Deadlines of the calls that ran past them.
     pub(super) deadlines: Mutex<Vec<(usize, Duration)>>,
 }
@@ -92,6 +94,7 @@ impl FakeHandler {
             instances: AtomicUsize::new(0),
             rng: Mutex::new(fastrand::Rng::with_seed(seed)),
             host_faults: AtomicU64::new(0),
+            start: Mutex::new(None),
             deadlines: Mutex::default(),
         })
     }
@@ -100,6 +103,13 @@ impl FakeHandler {
         let one_in = self.host_faults.load(Ordering::Relaxed);
         one_in > 0 && self.rng.lock().u64(..one_in) == 0
     }
+
+    /// A fault of the host, which is a panic in one of two cases.
+    fn host_fault(&self, what: &str) -> Fault {
+        let panics = self.rng.lock().bool();
+        assert!(!panics, "a panic of the host: {what}");
+        Fault::Host(what.to_owned())
+    }
 }
 
 /// A handle that the flow can own.
@@ -107,8 +117,11 @@ pub(super) struct Shared(pub(super) Arc<FakeHandler>);
 
 impl Handler for Shared {
     fn instantiate(&self, driver: DriverKey) -> Result<Box<dyn Instance>, Fault> {
+        if let Some(fault) = self.0.start.lock().clone() {
+            return Err(fault);
+        }
         if self.0.unlucky() {
-            return Err(Fault::Host("no address space".to_owned()));
+            return Err(self.0.host_fault("no address space"));
         }
         self.0.instances.fetch_add(1, Ordering::Relaxed);
         Ok(Box::new(FakeInstance { handler: Arc::clone(&self.0), driver, dead: false }))
@@ -143,7 +156,7 @@ impl Instance for FakeInstance {
 impl FakeInstance {
     fn run(&self, call: &Call<'_>) -> Result<Output, Fault> {
         if self.handler.unlucky() {
-            return Err(Fault::Host("no luck".to_owned()));
+            return Err(self.handler.host_fault("no luck"));
         }
         let mut output = Output { topics: vec!["out".to_owned(), "also".to_owned()], ..Output::default() };
         let mut counts = std::collections::BTreeMap::new();

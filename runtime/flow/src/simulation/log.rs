@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use tidemill_bus::block::body_crc;
@@ -28,6 +29,9 @@ pub(super) struct Kept {
     /// Partition and offset of what it was emitted for.
     pub(super) cause: Option<(TopicPartition, u64)>,
 }
+
+/// How far the clock goes while [`FakeLog::serve`] waits.
+const TICK: Duration = Duration::from_millis(1);
 
 /// How hostile it is.
 #[derive(Clone, Copy, Debug)]
@@ -153,7 +157,10 @@ impl FakeLog {
                 if stop() {
                     return false;
                 }
-                self.submitted.wait(&mut inner);
+                // Time passes while nothing comes: what waits for it comes to its turn.
+                self.submitted.wait_for(&mut inner, TICK);
+                let passed = u64::try_from(TICK.as_micros()).unwrap();
+                self.now_us.fetch_add(passed, Ordering::SeqCst);
             }
         }
         while self.decide() {}

@@ -241,7 +241,8 @@ fn a_full_disk_is_waited_for() {
     for _ in 0..20 {
         world.settle();
     }
-    assert_eq!((outputs(&world), world.status().state), (0, HandlerState::Running));
+    let HandlerState::Retrying(reason) = world.status().state else { panic!("it does not wait") };
+    assert!(reason.contains("no room") && outputs(&world) == 0, "{reason}");
     assert!(world.status().counters.aborts < 30, "it waits longer each time");
     world.log.refuse(None);
     world.run();
@@ -283,9 +284,35 @@ fn a_fault_of_the_host_is_never_the_events() {
     }
     let status = world.status();
     assert_eq!((outputs(&world), status.counters.dead_letters, status.partitions[0].attempts), (0, 0, 0));
+    assert!(matches!(status.state, HandlerState::Retrying(_)), "{:?}", status.state);
     world.handler.host_faults.store(0, Ordering::Relaxed);
     world.run();
     world.assert_expected(3);
+    assert_eq!(world.status().state, HandlerState::Running);
+}
+
+#[test]
+fn a_guest_that_cannot_be_instantiated_is_at_fault_itself_and_no_event_is() {
+    let mut world = world();
+    let trap = Fault::Trap { message: "unreachable".to_owned(), backtrace: String::new() };
+    *world.handler.start.lock() = Some(trap);
+    good(&world, 0..10);
+    for _ in 0..50 {
+        world.settle();
+    }
+    let status = world.status();
+    let HandlerState::Retrying(reason) = status.state else { panic!("it runs") };
+    assert_eq!(reason, "cannot be instantiated: trapped: unreachable");
+    let faults: Vec<_> = status.counters.faults.into_iter().filter(|(_, count)| *count > 0).collect();
+    assert!(matches!(faults[..], [("trap", 1..=50)]), "{faults:?}");
+    assert_eq!((status.counters.batches, status.counters.dead_letters), (0, 0));
+    assert_eq!(status.partitions[0].attempts, 0);
+    // Another version does not wait for what is left of the pause.
+    world.handler = FakeHandler::new(2, &world.log.now_us);
+    let handler = Arc::new(handler::Shared(Arc::clone(&world.handler)));
+    world.shared.replace(config(), handler).unwrap();
+    while world.turn() || world.log.decide() || world.log.answer() {}
+    assert_eq!((outputs(&world), world.status().state), (10, HandlerState::Running));
 }
 
 #[test]

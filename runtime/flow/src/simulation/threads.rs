@@ -112,6 +112,23 @@ fn a_stop_answers_everything_and_loses_nothing() {
     assert_eq!(outputs(&log), 4_000);
 }
 
+#[test]
+fn a_call_that_panics_costs_no_worker_and_no_event() {
+    let log = log();
+    let handler = FakeHandler::new(1, &log.now_us);
+    handler.host_faults.store(4, Ordering::SeqCst);
+    let flow = Flow::start(Arc::clone(&log) as _, options(1));
+    flow.install(config(), Arc::new(handler::Shared(handler))).unwrap();
+    publish(&log, "in", 600);
+    while outputs(&log) < 600 {
+        log.serve(&|| false);
+    }
+    let counters = flow.status().remove(0).counters;
+    assert!(counters.faults.iter().any(|(kind, count)| *kind == "host" && *count > 0), "{counters:?}");
+    committing(&log, || flow.stop());
+    assert_eq!(outputs(&log), 600);
+}
+
 /// A handler whose calls run long until the gate opens.
 #[derive(Default)]
 struct Gate {

@@ -21,7 +21,7 @@ use crate::runtime::PluginState;
 #[serde(rename_all = "camelCase")]
 pub(super) struct HandlerEntry {
     name: String,
-    /// `running`, `paused`, `stopped`, `failed`, or `not-loaded` when no version of it could be taken.
+    /// `running`, `retrying`, `paused`, `stopped`, `failed`, or `not-loaded` when no version of it could be taken.
     state: &'static str,
     /// SHA-256 of the component in charge.
     version: Option<String>,
@@ -186,6 +186,7 @@ impl HandlerEntry {
     fn with_status(self, status: HandlerStatus) -> Self {
         let (state, reason) = match status.state {
             HandlerState::Running => ("running", None),
+            HandlerState::Retrying(reason) => ("retrying", Some(reason)),
             HandlerState::Paused => ("paused", None),
             HandlerState::Stopped(reason) => ("stopped", Some(reason)),
             HandlerState::Failed(reason) => ("failed", Some(reason)),

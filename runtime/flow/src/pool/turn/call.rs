@@ -7,8 +7,10 @@ use tidemill_bus::transaction::StateWrites;
 
 use super::Work;
 use super::commit::Return;
+use super::contain::contained;
 use crate::driver::{Plan, Taken};
 use crate::handler::{Call, Fault};
+use crate::outcome::Scatter;
 use crate::output::Output;
 use crate::pool::Cell;
 use crate::pool::worker::Worker;
@@ -58,18 +60,28 @@ impl Work {
     fn call(&mut self, cell: &Arc<Cell>, worker: &mut Worker, taken: Taken<'_>) {
         let now_ms = cell.core().log.now_ms();
         let policy = self.settings.config.retry;
-        let result =
-            self.process(cell, worker, taken).and_then(|output| self.judge(cell, worker, taken, output));
+        if let Err(fault) = contained(|| self.instantiate()) {
+            // Without an instance there is no call, and no event to blame, whoever is at fault.
+            return self.put_off(cell, taken, &fault, &format!("cannot be instantiated: {fault}"));
+        }
+        let result = contained(|| {
+            self.process(cell, worker, taken).and_then(|output| self.judge(cell, worker, taken, output))
+        });
         match result {
             Ok((back, stop, settled)) => {
                 let settlement = self.driver.settled(taken, settled, stop.as_ref(), (&policy, now_ms));
                 let reason = stop.map(|stop| stop.reason).unwrap_or_default();
                 self.commit(cell, back, settlement, (settled, "stopped", &reason));
             }
+            Err(fault @ Fault::Host(_)) => {
+                // A panic may have left the tables half filled.
+                worker.scatter = Scatter::default();
+                self.put_off(cell, taken, &fault, &fault.to_string());
+            }
             Err(fault) => {
                 cell.installed().tally.fault(&fault);
                 if !fault.keeps_instance() {
-                    self.instance = None;
+                    self.discard();
                 }
                 let settlement = self.driver.faulted(taken, &fault, (&policy, now_ms));
                 let back =
@@ -84,18 +96,33 @@ impl Work {
         }
     }
 
+    /// Makes an instance if there is none.
+    fn instantiate(&mut self) -> Result<(), Fault> {
+        if self.instance.is_none() {
+            self.instance = Some(self.settings.handler.instantiate(self.driver.key())?);
+        }
+        Ok(())
+    }
+
+    /// The call is as if it never was: nothing is settled, no event is blamed, and it is tried again later.
+    pub(super) fn put_off(&mut self, cell: &Cell, taken: Taken<'_>, fault: &Fault, reason: &str) {
+        cell.installed().tally.fault(fault);
+        self.discard();
+        self.driver.put_off(taken.plan, reason, cell.core().log.now_ms());
+        cell.core().release(taken.plan.limit.bytes);
+    }
+
+    /// Throws the instance away. One that panicked may do so again; what it then keeps of the host is lost.
+    fn discard(&mut self) {
+        let instance = self.instance.take();
+        let _ = contained(|| {
+            drop(instance);
+            Ok(())
+        });
+    }
+
     fn process(&mut self, cell: &Cell, worker: &Worker, taken: Taken<'_>) -> Result<Output, Fault> {
         let Taken { plan, batch, .. } = taken;
-        let instance = match &mut self.instance {
-            Some(instance) => instance,
-            // Without an instance there is no call, and no event to blame.
-            none => none.insert(
-                self.settings
-                    .handler
-                    .instantiate(self.driver.key())
-                    .map_err(|fault| Fault::Host(format!("no instance: {fault}")))?,
-            ),
-        };
         let asked = Call {
             batch,
             topic: &self.driver.inputs()[plan.input].topic.name,
@@ -104,6 +131,7 @@ impl Work {
             state: Arc::clone(&self.layers) as _,
             pace: Arc::clone(&worker.pace) as _,
         };
+        let instance = self.instance.as_mut().expect("a call comes after its instance");
         let begun = cell.core().clock.now();
         let result = instance.process(asked);
         let elapsed = cell.core().clock.now().saturating_sub(begun);

@@ -58,7 +58,7 @@ impl Work {
             && let Err(fault) = self.add_letters(cell, taken, &letters, &mut blocks)
         {
             // The dead-letter topic cannot be had: the call is as if it never was.
-            return self.undo(cell, taken, &fault);
+            return self.put_off(cell, taken, &fault, &fault.to_string());
         }
         let settled = if settlement.ending == Ending::Clean { taken.batch.len() } else { index + gone };
         let effects = Effects {
@@ -70,15 +70,6 @@ impl Work {
         let transaction = Transaction { blocks, state, ..Transaction::default() };
         let launch = (transaction, settlement.progress, effects);
         self.launch(cell, taken.plan.input, launch, taken.plan.limit.bytes);
-    }
-
-    fn undo(&mut self, cell: &Cell, taken: Taken<'_>, fault: &Fault) {
-        cell.installed().tally.fault(fault);
-        self.instance = None;
-        let now_ms = cell.core().log.now_ms();
-        let nothing = self.driver.faulted(taken, fault, (&self.settings.config.retry, now_ms));
-        assert_eq!(nothing, None, "a fault of the host settles nothing");
-        cell.core().release(taken.plan.limit.bytes);
     }
 
     fn add_letters(

@@ -7,6 +7,8 @@ mod load;
 
 mod call;
 
+mod contain;
+
 mod judge;
 
 mod commit;

@@ -80,6 +80,7 @@ impl Work {
             self.settings = installed.settings();
             self.instance = None;
             self.topics.clear();
+            self.driver.renewed();
             tidemill_bus::crash::point("plugin-swap");
         }
     }
@@ -171,6 +172,7 @@ impl Work {
         view.memory_bytes = self.instance.as_ref().map_or(0, |instance| instance.memory_bytes());
         view.instances = usize::from(self.instance.is_some());
         view.failed = self.driver.failed().map(str::to_owned);
+        view.trouble = self.driver.troubled().map(str::to_owned);
         view.drained = self.driver.is_drained();
     }
 }
