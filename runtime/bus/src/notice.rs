@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::HandlerId;
 use crate::limits::NOTICES_MAX;
+use crate::tables::BrokenTable;
 
 /// Something an operator should know.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -38,6 +39,12 @@ pub enum Notice {
         /// The error.
         what: Arc<str>,
     },
+    /// The tables were broken, and were made again from the journal, which still held all of it.
+    #[error("the tables were broken and were made again from the journal: {0}")]
+    TablesRebuilt(Arc<str>),
+    /// A file of the tables is broken, and the journal no longer holds what it was made of.
+    #[error("{0}; the journal does not reach back far enough to make it again")]
+    TablesBroken(BrokenTable),
     /// A write or a sync failed: the store takes nothing more until it is opened again.
     #[error("the store stopped after a failed write: {0}")]
     Poisoned(Arc<str>),

@@ -14,9 +14,7 @@ use crate::journal::{AppendError, Delta, FrameParts, Journal, PlacedBlock, Relea
 use crate::log::{Abort, AdminError, Answer, Outcome, Receipt};
 use crate::notice::Notice;
 use crate::store::{Control, Shared, Sync};
-use crate::tables::{
-    Checkpoint, Deltas, OnceRow, Owner, ProgressRow, TableId, is_expired, partition_rest, topic_rest,
-};
+use crate::tables::{Checkpoint, Deltas, OnceRow, Owner, ProgressRow, TableId, is_expired, topic_rest};
 use crate::transaction::{IdempotencyKey, Run};
 use crate::{DriverKey, FrameNumber, Transaction};
 
@@ -313,15 +311,7 @@ impl Committer {
         if self.unsynced_since.is_some() && self.shared.options.control != Control::AnswerBeforeSync {
             self.sync()?;
         }
-        let view = &self.shared.view;
-        if view.tables.applied() > view.tables.persisted() {
-            view.tails.take_dirty(|source, row| {
-                let rest = partition_rest(source);
-                view.tables.put(Owner::store(TableId::Ends), &rest, &row.encode());
-            });
-        }
-        let living = view.catalog.living(self.now_ms());
-        Ok(view.tables.seal().map(|sealed| Checkpoint { sealed, living }))
+        Ok(self.shared.view.seal(self.now_ms()))
     }
 
     /// Gives up segments as [`Journal::release`] does, none that is not in the tables. Everything is synced

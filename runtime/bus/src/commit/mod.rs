@@ -16,4 +16,4 @@ pub(crate) use metrics::Meter;
 pub use metrics::{LATENCY_BOUNDS_US, Metrics};
 pub(crate) use queue::{Queue, Work};
 pub(crate) use tails::TailBlock;
-pub(crate) use view::View;
+pub(crate) use view::{LoadError, View};

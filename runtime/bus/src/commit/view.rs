@@ -8,9 +8,10 @@ use dashmap::DashMap;
 use super::groups::Groups;
 use super::tails::Tails;
 use crate::block::BlockHeader;
+use crate::limits::OVERLAY_BYTES_MAX;
 use crate::tables::{
-    BrokenRow, Deltas, EndRow, HandlerRow, NextId, Owner, ProgressRow, RowError, TableId, Tables, TopicRow,
-    Tree, TreeError, partition_of, topic_of,
+    BrokenRow, Checkpoint, Deltas, EndRow, HandlerRow, NextId, Owner, ProgressRow, RowError, TableId, Tables,
+    TopicRow, Tree, TreeError, partition_of, partition_rest, topic_of,
 };
 use crate::topics::Catalog;
 use crate::{DriverKey, FrameNumber, HandlerId};
@@ -91,6 +92,31 @@ impl View {
         let mut stopped: Vec<_> = of_handler.map(|entry| (*entry.key(), *entry.value())).collect();
         stopped.sort_unstable();
         stopped
+    }
+
+    /// Closes the overlay, for a checkpoint; `None` if there is nothing to flush. Nothing is applied meanwhile.
+    pub(crate) fn seal(&self, now_ms: i64) -> Option<Checkpoint> {
+        if self.tables.applied() > self.tables.persisted() {
+            self.tails.take_dirty(|source, row| {
+                self.tables.put(Owner::store(TableId::Ends), &partition_rest(source), &row.encode());
+            });
+        }
+        let living = self.catalog.living(now_ms);
+        Some(Checkpoint { sealed: self.tables.seal()?, living })
+    }
+
+    /// Flushes what was replayed before `frame`, if it is more than memory may hold: nobody opens a store with a
+    /// longer tail than that, but tables that are made again are replayed from the first frame.
+    pub(crate) fn make_room(&self, frame: FrameNumber) -> Result<(), TreeError> {
+        let before = frame.0 - 1;
+        if before <= self.tables.applied() || self.tables.overlay_bytes() < OVERLAY_BYTES_MAX {
+            return Ok(());
+        }
+        self.tables.set_applied(before);
+        match self.seal(self.tails.newest_ms().unwrap_or(0)) {
+            Some(checkpoint) => self.tables.flush(&checkpoint.sealed, checkpoint.living),
+            None => Ok(()),
+        }
     }
 
     /// Takes note of blocks that a replayed frame holds.

@@ -8,6 +8,7 @@ mod open;
 mod options;
 mod read;
 mod retention;
+mod tables;
 mod topics;
 mod waiting;
 

@@ -11,12 +11,12 @@ use thiserror::Error;
 use super::background::{self, Pace};
 use super::{Inner, Shared, Store, StoreOptions};
 use crate::clock::{AppendClock, Clock, SystemClock};
-use crate::commit::{Committer, Meter, Queue, View};
+use crate::commit::{Committer, LoadError, Meter, Queue, View};
 use crate::disk::{Disk, Lock, LockError, RealDisk};
 use crate::journal::{self, Journal, Section};
 use crate::limits::LOCK_WAIT_MS;
 use crate::notice::Notices;
-use crate::tables::{LsmTables, Tree, TreeError};
+use crate::tables::{Tree, TreeError};
 use crate::{DriverKey, FrameNumber};
 
 /// Why a store could not be opened.
@@ -57,6 +57,23 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
 }
 
+/// What a store stands on, with its tables in memory.
+struct Loaded {
+    disk: Arc<dyn Disk>,
+    view: View,
+    clock: Arc<dyn Clock>,
+    notices: Notices,
+}
+
+impl From<LoadError> for OpenError {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Tree(error) => Self::Tables(error),
+            LoadError::Row(error) => Self::Row(error.to_string().into()),
+        }
+    }
+}
+
 impl Store {
     /// Opens the store in a data directory, or creates it there. Waits for the disk, and up to 5 s for
     /// another process to let the directory go.
@@ -69,21 +86,25 @@ impl Store {
         let lock = Lock::acquire(&options.dir, Duration::from_millis(LOCK_WAIT_MS))?;
         let journal_dir = options.dir.join("journal");
         let disk = RealDisk::open(&journal_dir).map_err(failed(&journal_dir))?;
-        let tree = LsmTables::open(&options.dir.join("tables"))?;
+        let notices = Notices::default();
+        let view = super::tables::load(&options.dir, &disk, &notices)?;
         // Each syncs its own directory; that they are in this one is ours to sync.
         let synced = std::fs::File::open(&options.dir).and_then(|dir| dir.sync_all());
         synced.map_err(failed(&options.dir))?;
         let clock = Arc::new(SystemClock::default());
-        Self::open_locked(Parts { disk: Arc::new(disk), tree: Box::new(tree), clock }, options, Some(lock))
+        let parts = Loaded { disk: Arc::new(disk), view, clock, notices };
+        Self::open_loaded(parts, options, Some(lock))
     }
 
     /// Opens a store on parts of the caller's choice; `options.dir` is not used.
     pub fn open_on(parts: Parts, options: StoreOptions) -> Result<Self, OpenError> {
-        Self::open_locked(parts, options, None)
+        let Parts { disk, tree, clock } = parts;
+        let loaded = Loaded { disk, view: View::load(tree)?, clock, notices: Notices::default() };
+        Self::open_loaded(loaded, options, None)
     }
 
-    fn open_locked(parts: Parts, options: StoreOptions, lock: Option<Lock>) -> Result<Self, OpenError> {
-        let view = View::load(parts.tree).map_err(|error| OpenError::Row(error.to_string().into()))?;
+    fn open_loaded(parts: Loaded, options: StoreOptions, lock: Option<Lock>) -> Result<Self, OpenError> {
+        let view = parts.view;
         let persisted = FrameNumber(view.tables.persisted());
         let (journal, recovery) =
             Journal::open(parts.disk, options.journal, persisted, &mut |frame, section| {
@@ -99,7 +120,7 @@ impl Store {
             reader: journal.reader(),
             read_cache: super::read::ReadCache::default(),
             watchers: RwLock::default(),
-            notices: Notices::default(),
+            notices: parts.notices,
             meter: Meter::default(),
             pace: Pace::default(),
             clock,
@@ -113,6 +134,7 @@ impl Store {
 
 /// Plays a section of a frame into memory, as it was when the frame was committed.
 fn replay(view: &View, frame: FrameNumber, section: &Section<'_>) -> Result<(), Arc<str>> {
+    view.make_room(frame).map_err(|error| error.to_string())?;
     match section {
         Section::Blocks(headers) => view.recover(headers),
         Section::Delta(delta) => view.apply(delta.owner, delta.bytes)?,

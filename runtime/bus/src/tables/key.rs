@@ -1,6 +1,8 @@
 //! Keys of rows: table, handler id, partition, lane, then the row's own part; numbers big-endian, so that
 //! the order of bytes is the order of numbers. Knows no value.
 
+use std::fmt;
+
 use crate::bytes::Reader;
 use crate::{DriverKey, HandlerId, Lane, Partition, TopicId, TopicPartition};
 
@@ -51,6 +53,24 @@ impl TableId {
 pub(crate) struct Owner {
     pub(crate) table: TableId,
     pub(crate) driver: DriverKey,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let table = match self.table {
+            TableId::Meta => "the frame number",
+            TableId::Topics => "topics",
+            TableId::Handlers => "handlers",
+            TableId::NextIds => "next ids",
+            TableId::Ends => "ends of partitions",
+            TableId::Once => "idempotency keys",
+            TableId::Progress => "progress",
+            TableId::State => "state",
+            TableId::Broken => "broken changes",
+            TableId::Notes => "notes",
+        };
+        if self.table.is_drivers() { write!(f, "{table} of {}", self.driver) } else { f.write_str(table) }
+    }
 }
 
 impl Owner {

@@ -12,7 +12,7 @@ use super::Living;
 use super::delta::{DeltaError, Deltas};
 use super::key::{KEY_PREFIX_BYTES, Owner, TableId};
 use super::overlay::{Newest, Overlay};
-use super::tree::{Tree, TreeError};
+use super::tree::{Tree, TreeError, TreeFault};
 use crate::DriverKey;
 use crate::log::Row;
 
@@ -158,7 +158,11 @@ impl Tables {
         loop {
             let rows = self.tree.scan(&prefix, after.as_deref(), PAGE)?;
             for (key, value) in &rows {
-                let broken = || TreeError { attempt: "scan", what: "a key is none of ours".into() };
+                let broken = || TreeError {
+                    attempt: "scan",
+                    what: "a key is none of ours".into(),
+                    fault: TreeFault::Broken,
+                };
                 let (owner, rest) = Owner::split(key).ok_or_else(broken)?;
                 row(owner, rest, value);
             }

@@ -1,7 +1,8 @@
 //! The tree on disk: one `lsm-tree` 3 tree without a write-ahead log, for the journal is one. The only file
 //! that names the engine.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,8 +12,9 @@ use lsm_tree::{AbstractTree, AnyTree, Config, Guard, SeqNo, SequenceNumberCounte
 use parking_lot::{Mutex, RwLock};
 
 use super::Living;
+use super::files::{BrokenTable, broken_tables, check_list};
 use super::key::{Owner, TableId};
-use super::tree::{Entry, Tree, TreeError};
+use super::tree::{Entry, Tree, TreeError, TreeFault};
 use crate::log::Row;
 
 /// The engine numbers its writes itself: everything is read at the newest.
@@ -32,6 +34,7 @@ pub struct LsmTables {
 impl LsmTables {
     /// Opens the tree in the directory `path`, or creates it.
     pub fn open(path: &Path) -> Result<Self, TreeError> {
+        check_list(path)?;
         let living = Arc::new(RwLock::new(Arc::new(Living::default())));
         let sequence = SequenceNumberCounter::default();
         let tree = Config::new(path, sequence.clone(), SequenceNumberCounter::default())
@@ -44,16 +47,40 @@ impl LsmTables {
         let persisted = match frame.as_deref().map(<[u8; 8]>::try_from) {
             None => 0,
             Some(Ok(bytes)) => u64::from_le_bytes(bytes),
-            Some(Err(_)) => return Err(TreeError { attempt: "open", what: "broken frame number".into() }),
+            Some(Err(_)) => {
+                let what = "broken frame number".into();
+                return Err(TreeError { attempt: "open", what, fault: TreeFault::Broken });
+            }
         };
         let persisted = AtomicU64::new(persisted);
-        Ok(Self { tree, sequence, path: path.into(), persisted, living, compacting: Mutex::new(()) })
+        let compacting = Mutex::new(());
+        Ok(Self { tree, sequence, path: path.into(), persisted, living, compacting })
     }
+
+    /// Reads every file, and tells which are not as they were written. Takes time by the size of the tables.
+    pub fn broken_tables(&self) -> Vec<BrokenTable> {
+        broken_tables(&self.tree)
+    }
+
+    /// Leaves a word for the next opening, beside the tree, when bytes of it were found broken: it looks at all
+    /// of them, and makes the tables again if it can.
+    fn suspect(&self, error: TreeError) -> TreeError {
+        if error.fault == TreeFault::Broken {
+            // The error itself says more, and is told in any case.
+            let _ = std::fs::write(suspect_path(&self.path), error.to_string());
+        }
+        error
+    }
+}
+
+/// The file that says that a tree's bytes were found broken.
+pub(crate) fn suspect_path(tree: &Path) -> PathBuf {
+    tree.with_extension("suspect")
 }
 
 impl Tree for LsmTables {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, TreeError> {
-        let value = self.tree.get(key, NEWEST).map_err(|error| failed("get a row", &error))?;
+        let value = self.tree.get(key, NEWEST).map_err(|error| self.suspect(failed("get a row", &error)))?;
         Ok(value.map(|value| value.to_vec()))
     }
 
@@ -62,7 +89,8 @@ impl Tree for LsmTables {
         let start = after.map_or(Included(prefix), |after| Excluded(after.max(prefix)));
         let mut rows = Vec::new();
         for guard in self.tree.range::<&[u8], _>((start, Unbounded), NEWEST, None) {
-            let (key, value) = guard.into_inner().map_err(|error| failed("scan", &error))?;
+            let row = guard.into_inner().map_err(|error| self.suspect(failed("scan", &error)));
+            let (key, value) = row?;
             if rows.len() == limit || !key.starts_with(prefix) {
                 break;
             }
@@ -89,7 +117,7 @@ impl Tree for LsmTables {
         let _one_at_a_time = self.compacting.lock();
         self.tree
             .compact(Arc::new(Leveled::default()), self.sequence.get())
-            .map_err(|error| failed("compact", &error))
+            .map_err(|error| self.suspect(failed("compact", &error)))
     }
 }
 
@@ -117,7 +145,17 @@ fn persisted_key() -> Vec<u8> {
 }
 
 fn failed(attempt: &'static str, error: &lsm_tree::Error) -> TreeError {
-    TreeError { attempt, what: error.to_string().into() }
+    let fault = match error {
+        lsm_tree::Error::Io(error) if !is_of_bytes(error) => TreeFault::Io,
+        _ => TreeFault::Broken,
+    };
+    TreeError { attempt, what: error.to_string().into(), fault }
+}
+
+/// Whether an error of the system tells that a file has not the bytes that it should, or is not there.
+fn is_of_bytes(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, NotFound, UnexpectedEof};
+    matches!(error.kind(), UnexpectedEof | InvalidData | InvalidInput | NotFound)
 }
 
 /// Makes the filter of each compaction.

@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod check;
 mod delta;
+mod files;
 mod key;
 mod layers;
 mod living;
@@ -17,11 +18,13 @@ mod rows;
 mod tree;
 
 pub(crate) use delta::Deltas;
+pub use files::BrokenTable;
 pub(crate) use key::{Owner, TableId, partition_of, partition_rest, topic_of, topic_rest};
 pub(crate) use layers::{Checkpoint, Tables};
 pub use living::Living;
 pub(crate) use living::is_expired;
 pub use lsm::LsmTables;
+pub(crate) use lsm::suspect_path;
 pub use model::ModelTables;
 pub(crate) use rows::{BrokenRow, EndRow, HandlerRow, NextId, OnceRow, ProgressRow, RowError, TopicRow};
-pub use tree::{Entry, Tree, TreeError};
+pub use tree::{Entry, Tree, TreeError, TreeFault};

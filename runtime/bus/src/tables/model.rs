@@ -8,7 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::Living;
-use super::tree::{Entry, Tree, TreeError};
+use super::tree::{Entry, Tree, TreeError, TreeFault};
 use crate::log::Row;
 
 type Rows = Arc<BTreeMap<Vec<u8>, Vec<u8>>>;
@@ -76,7 +76,11 @@ impl Tree for ModelTables {
         }
         let mut state = self.0.lock();
         if std::mem::take(&mut state.fail_next) {
-            return Err(TreeError { attempt: "flush", what: "as the test asked".into() });
+            return Err(TreeError {
+                attempt: "flush",
+                what: "as the test asked".into(),
+                fault: TreeFault::Io,
+            });
         }
         state.flushes.push((frame, Arc::new(rows)));
         Ok(())

@@ -42,4 +42,15 @@ pub struct TreeError {
     pub attempt: &'static str,
     /// The engine's error.
     pub what: Arc<str>,
+    /// What kind of error.
+    pub fault: TreeFault,
+}
+
+/// What makes the tree fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TreeFault {
+    /// Its bytes are not what was written: only making the tables again helps.
+    Broken,
+    /// The disk or the system failed: it may work another time.
+    Io,
 }

@@ -7,6 +7,8 @@ mod bounds;
 mod crash;
 mod directory;
 mod faults;
+mod fixture;
+mod flips;
 mod harness;
 mod history;
 mod model;

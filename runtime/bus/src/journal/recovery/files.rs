@@ -1,6 +1,6 @@
 //! The files of a store: which there are, and whether they make one.
 
-use std::io::{IoSlice, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 
 use crate::disk::Disk;
 use crate::journal::OpenError;
@@ -50,6 +50,11 @@ impl Files {
         remove_leftovers(disk, &names)?;
         Ok(Self { store: create(disk)?, created, segments })
     }
+}
+
+/// Whether the journal on `disk` still has its first frame, so that everything can be made again from it.
+pub(crate) fn reaches_back(disk: &dyn Disk) -> io::Result<bool> {
+    Ok(disk.list()?.iter().filter_map(|(name, _)| segment_number(name)).min() == Some(1))
 }
 
 fn remove_leftovers(disk: &dyn Disk, names: &[(String, u64)]) -> Result<(), OpenError> {

@@ -23,6 +23,7 @@ use super::{JournalOptions, OpenError, Place};
 use crate::FrameNumber;
 use crate::disk::Disk;
 
+pub(crate) use self::files::reaches_back;
 pub(super) use self::rebuild::rebuild;
 
 /// The report of an opening.
