@@ -83,8 +83,8 @@ pub trait Log: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Row>, StateError>;
 
-    /// Hands a transaction in. Never waits: the answer comes later, on another thread, exactly once; only a
-    /// closed log answers on the calling thread.
+    /// Hands a transaction in. Never waits for a commit: the answer comes later, on another thread, exactly once;
+    /// only a closed log answers on the calling thread. Looks an idempotency key up first, which may read the disk.
     fn submit(&self, transaction: Transaction, answer: Answer);
 
     /// Calls `watcher` after each commit with the partitions whose high watermark moved.
@@ -142,7 +142,7 @@ pub struct PartitionRange {
     pub end: Offset,
 }
 
-/// Called when partitions have more to read. Must return at once.
+/// Called when partitions have more to read. Must return at once. A panic ends the call and is said by a notice.
 pub trait Watcher: Send + Sync {
     /// The high watermarks of `moved` have moved.
     fn moved(&self, moved: &[TopicPartition]);
@@ -164,7 +164,8 @@ impl Answer {
     }
 }
 
-/// Told how transactions ended. Must return at once: it is called by the committer.
+/// Told how transactions ended. Must return at once: it is called by the committer. A panic ends the call and is
+/// said by a notice; the outcome is not told again.
 pub trait Answered: Send + Sync {
     /// The transaction known as `token` has ended so.
     fn answered(&self, token: u64, outcome: Outcome);

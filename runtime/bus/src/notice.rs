@@ -39,14 +39,22 @@ pub enum Notice {
         /// The error.
         what: Arc<str>,
     },
+    /// Somebody who was told of a commit panicked. The commit is done; the teller goes on.
+    #[error("{who} panicked when it was told of a commit: {what}")]
+    Panicked {
+        /// Who was told.
+        who: &'static str,
+        /// What the panic said.
+        what: Arc<str>,
+    },
     /// The tables were broken, and were made again from the journal, which still held all of it.
     #[error("the tables were broken and were made again from the journal: {0}")]
     TablesRebuilt(Arc<str>),
     /// A file of the tables is broken, and the journal no longer holds what it was made of.
     #[error("{0}; the journal does not reach back far enough to make it again")]
     TablesBroken(BrokenTable),
-    /// A write or a sync failed: the store takes nothing more until it is opened again.
-    #[error("the store stopped after a failed write: {0}")]
+    /// A write or a sync failed, or the committer panicked: the store takes nothing more until it is opened again.
+    #[error("the store stopped after a failed write or a bug: {0}")]
     Poisoned(Arc<str>),
 }
 

@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 
 use super::admin::{self, AdminDone, AdminOp};
 use super::check::check;
+use super::contain::contained;
 use super::metrics::micros;
+use super::once::Known;
 use super::queue::Waiting;
 use crate::journal::{AppendError, Delta, FrameParts, Journal, PlacedBlock, ReleaseError, SegmentSummary};
 use crate::log::{Abort, AdminError, Answer, Outcome, Receipt};
 use crate::notice::Notice;
 use crate::store::{Control, Shared, Sync};
-use crate::tables::{Checkpoint, Deltas, OnceRow, Owner, ProgressRow, TableId, is_expired, topic_rest};
+use crate::tables::{Checkpoint, Deltas, OnceRow, ProgressRow, TableId, is_expired, topic_rest};
 use crate::transaction::{IdempotencyKey, Run};
 use crate::{DriverKey, FrameNumber, Transaction};
 
@@ -36,6 +38,9 @@ pub(crate) struct Committer {
 /// The group that is being made; its memory is used again.
 #[derive(Default)]
 struct Group {
+    /// What is still to be checked, and who is told of the one that is being checked.
+    waiting: std::vec::IntoIter<Waiting>,
+    checking: Option<Answer>,
     blocks: Vec<PlacedBlock>,
     /// Sections of deltas: owner, and the place in `bytes`.
     sections: Vec<(DriverKey, Range<usize>)>,
@@ -67,10 +72,13 @@ impl Committer {
 
     /// Commits a group and answers all of it.
     pub(crate) fn commit(&mut self, waiting: Vec<Waiting>) {
+        self.group.waiting = waiting.into_iter();
         let now_ms = self.now_ms();
-        for waiting in waiting {
+        while let Some(waiting) = self.group.waiting.next() {
+            self.group.checking = Some(waiting.answer.clone());
             let entry = self.prepare(waiting, now_ms);
             self.group.entries.push(entry);
+            self.group.checking = None;
         }
         if !(self.group.blocks.is_empty() && self.group.sections.is_empty()) {
             match self.write() {
@@ -83,9 +91,9 @@ impl Committer {
 
     /// Checks a transaction and gives it its place in the group.
     fn prepare(&mut self, waiting: Waiting, now_ms: i64) -> Entry {
-        let Waiting { transaction, answer, bytes, since } = waiting;
+        let Waiting { transaction, known, answer, bytes, since } = waiting;
         let driver = transaction.driver;
-        let outcome = match self.admit(&transaction, bytes, now_ms) {
+        let outcome = match self.admit(&transaction, known, (bytes, now_ms)) {
             Ok(Some(repeated)) => Outcome::Committed(repeated),
             Ok(None) => Outcome::Committed(self.place(transaction, now_ms)),
             Err(abort) => {
@@ -101,19 +109,29 @@ impl Committer {
     }
 
     /// Whether a transaction may be committed; a receipt if it was before.
-    fn admit(&self, transaction: &Transaction, bytes: usize, now_ms: i64) -> Result<Option<Receipt>, Abort> {
+    fn admit(
+        &self,
+        transaction: &Transaction,
+        known: Option<Known>,
+        (bytes, now_ms): (usize, i64),
+    ) -> Result<Option<Receipt>, Abort> {
         if let Some(Stopped(why)) = &self.stopped {
             return Err(Abort::Poisoned(Arc::clone(why)));
         }
         check(&self.shared.view, transaction, bytes)?;
         match &transaction.once {
-            Some(once) => self.remembered(once, now_ms),
+            Some(once) => self.remembered(once, known, now_ms),
             None => Ok(None),
         }
     }
 
     /// The receipt of a publish that was committed before, or is in this group.
-    fn remembered(&self, once: &IdempotencyKey, now_ms: i64) -> Result<Option<Receipt>, Abort> {
+    fn remembered(
+        &self,
+        once: &IdempotencyKey,
+        known: Option<Known>,
+        now_ms: i64,
+    ) -> Result<Option<Receipt>, Abort> {
         let reused = || Abort::KeyReused(once.key.clone());
         if let Some(&(body, index)) = self.group.once.get(&once.key) {
             return match &self.group.entries[index].outcome {
@@ -123,9 +141,7 @@ impl Committer {
                 _ => Err(reused()),
             };
         }
-        let row = self.shared.view.tables.get(Owner::store(TableId::Once), once.key.as_bytes());
-        let row = row.map_err(|error| Abort::Tables(error.to_string().into()))?;
-        match row.as_deref().and_then(OnceRow::decode) {
+        match self.shared.view.once(&once.key, known)? {
             Some(row) if is_expired(row.time_ms, now_ms) => Ok(None),
             Some(row) if row.body == once.body => Ok(Some(Receipt { runs: row.runs, repeated: true })),
             Some(_) => Err(reused()),
@@ -228,6 +244,18 @@ impl Committer {
         Abort::Poisoned(what)
     }
 
+    /// Takes nothing more after a panic of the committer itself, and says so to whoever waits for the group.
+    pub(crate) fn panicked(&mut self, what: &str) {
+        let abort = self.stop(format!("the committer panicked: {what}").into());
+        self.abort_all(&abort);
+        self.answer();
+        let rest = std::mem::take(&mut self.group.waiting).map(|waiting| waiting.answer);
+        for answer in self.group.checking.take().into_iter().chain(rest) {
+            let tell = || answer.send(Outcome::Aborted(abort.clone()));
+            contained(&self.shared.notices, "the receiver of an answer", tell);
+        }
+    }
+
     /// Lets the written group be seen: tables first, then what is readable, then whoever waits for it.
     fn apply(&mut self, frame: FrameNumber) {
         let view = &self.shared.view;
@@ -246,7 +274,9 @@ impl Committer {
         if !moved.is_empty() {
             moved.sort_unstable();
             moved.dedup();
-            self.shared.watchers.read().iter().for_each(|watcher| watcher.moved(&moved));
+            for watcher in &*self.shared.watchers.read() {
+                contained(&self.shared.notices, "a watcher", || watcher.moved(&moved));
+            }
         }
     }
 
@@ -277,7 +307,7 @@ impl Committer {
                 Outcome::Aborted(_) => meter.aborted.add(1),
             }
             meter.latency(since.elapsed());
-            answer.send(outcome);
+            contained(&self.shared.notices, "the receiver of an answer", || answer.send(outcome));
         }
     }
 

@@ -4,14 +4,17 @@
 mod admin;
 mod check;
 mod committer;
+mod contain;
 mod groups;
 mod metrics;
+mod once;
 mod queue;
 mod tails;
 mod view;
 
 pub(crate) use admin::{AdminDone, AdminOp};
 pub(crate) use committer::{Committer, Stopped};
+pub(crate) use contain::{contained, words_of};
 pub(crate) use metrics::Meter;
 pub use metrics::{LATENCY_BOUNDS_US, Metrics};
 pub(crate) use queue::{Queue, Work};

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::admin::{AdminDone, AdminOp};
+use super::once::Known;
 use crate::Transaction;
 use crate::limits::{DRIVERS_BYTES_MAX, GROUP_BYTES_MAX, PUBLISHERS_BYTES_MAX, QUEUE_LEN_MAX};
 use crate::log::{Abort, AdminError, Answer};
@@ -18,6 +19,8 @@ pub(crate) type AdminReply = SyncSender<Result<AdminDone, AdminError>>;
 /// A transaction that waits.
 pub(crate) struct Waiting {
     pub(crate) transaction: Transaction,
+    /// What was known of its idempotency key when it was handed in.
+    pub(crate) known: Option<Known>,
     pub(crate) answer: Answer,
     pub(crate) bytes: usize,
     pub(crate) since: Instant,
@@ -77,7 +80,7 @@ impl Lane {
 
 impl Queue {
     /// Takes a transaction in, to be answered by the committer; after the close it is answered at once.
-    pub(crate) fn submit(&self, transaction: Transaction, answer: Answer) {
+    pub(crate) fn submit(&self, transaction: Transaction, known: Option<Known>, answer: Answer) {
         let mut state = self.state.lock();
         if state.is_closed {
             drop(state);
@@ -90,7 +93,7 @@ impl Queue {
             None => (&mut state.publishers, PUBLISHERS_BYTES_MAX),
         };
         if lane.has_room(bytes, bytes_max) {
-            lane.push(Waiting { transaction, answer, bytes, since: Instant::now() });
+            lane.push(Waiting { transaction, known, answer, bytes, since: Instant::now() });
         } else {
             state.refused.push(answer);
         }

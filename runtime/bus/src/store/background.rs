@@ -2,6 +2,7 @@
 //! its own, or step by step for a test. Threads are started and joined here only.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{Builder, JoinHandle};
@@ -11,7 +12,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use thiserror::Error;
 
 use super::{Background, Inner, Shared, Store};
-use crate::commit::{Committer, Stopped, Work};
+use crate::commit::{Committer, Stopped, Work, contained, words_of};
 use crate::crash;
 use crate::limits::{
     CHECKPOINT_INTERVAL, OVERLAY_BYTES_CHECKPOINT, OVERLAY_BYTES_MAX, UNPERSISTED_BYTES_MAX,
@@ -94,8 +95,14 @@ pub(super) fn start(
 }
 
 fn commit_loop(shared: &Shared, committer: &Mutex<Committer>) {
-    while step(shared, committer, IDLE) {
-        shared.wait_for_checkpoint();
+    let work = || {
+        while step(shared, committer, IDLE) {
+            shared.wait_for_checkpoint();
+        }
+    };
+    // Whoever waits must be told, so the thread goes on, with a store that takes nothing more.
+    while let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
+        committer.lock().panicked(&words_of(&*panic));
     }
 }
 
@@ -105,7 +112,8 @@ fn step(shared: &Shared, committer: &Mutex<Committer>, idle: Duration) -> bool {
     let mut refused = Vec::new();
     let work = shared.queue.take(timeout, &mut refused);
     for answer in refused {
-        answer.send(Outcome::Aborted(Abort::Busy));
+        let refuse = || answer.send(Outcome::Aborted(Abort::Busy));
+        contained(&shared.notices, "the receiver of an answer", refuse);
     }
     let mut committer = committer.lock();
     let goes_on = match work {

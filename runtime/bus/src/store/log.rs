@@ -111,7 +111,9 @@ impl Log for Store {
     }
 
     fn submit(&self, transaction: Transaction, answer: Answer) {
-        self.inner.shared.queue.submit(transaction, answer);
+        let shared = &self.inner.shared;
+        let known = transaction.once.as_ref().map(|once| shared.view.look_up(&once.key));
+        shared.queue.submit(transaction, known, answer);
     }
 
     fn watch(&self, watcher: Arc<dyn Watcher>) {

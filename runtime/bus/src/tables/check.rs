@@ -215,3 +215,24 @@ fn a_failed_flush_is_flushed_again_before_anything_newer() {
     assert_eq!((tables.persisted(), model.get(&owner(1).key(b"key")).unwrap()), (2, Some(b"two".to_vec())));
     assert!(tables.seal().is_none());
 }
+
+#[test]
+fn idempotency_keys_stay_in_memory_for_one_flush_and_it_is_known_from_where() {
+    let tables = Tables::new(Box::new(ModelTables::default()));
+    let once = Owner::store(TableId::Once);
+    let flush = |frame| {
+        tables.set_applied(frame);
+        tables.flush(&tables.seal().unwrap(), Living::default()).unwrap();
+    };
+    tables.put(once, b"key", b"row");
+    tables.put(owner(1), b"key", b"row");
+    flush(5);
+    let recent = tables.recent(once, b"key");
+    assert_eq!((recent.newest, recent.after), (Some(Some(b"row".to_vec())), 0));
+    assert_eq!(tables.recent(owner(1), b"key").newest, None);
+    tables.put(once, b"other", b"row");
+    flush(9);
+    let recent = tables.recent(once, b"key");
+    assert_eq!((recent.newest, recent.after), (None, 5));
+    assert!(tables.recent(once, b"other").newest.is_some());
+}

@@ -30,6 +30,17 @@ pub(crate) struct Tables {
 struct Overlays {
     newest: Arc<Overlay>,
     flushing: Option<Arc<Overlay>>,
+    /// The idempotency keys of the overlay that was flushed last, so that those of the frames after `kept_after`
+    /// are all in memory.
+    kept: Arc<Overlay>,
+    kept_after: u64,
+}
+
+/// What the layers in memory know of a row.
+pub(crate) struct Recent {
+    /// Its newest value, if it was written after the frame `after`.
+    pub(crate) newest: Option<Newest>,
+    pub(crate) after: u64,
 }
 
 /// What a checkpoint flushes: the rows up to a frame.
@@ -48,8 +59,8 @@ impl Tables {
     pub(crate) fn new(tree: Box<dyn Tree>) -> Self {
         let applied = AtomicU64::new(tree.persisted());
         Self {
+            overlays: RwLock::new(Overlays { kept_after: tree.persisted(), ..Overlays::default() }),
             tree,
-            overlays: RwLock::default(),
             applied,
             sealed: AtomicU64::new(0),
             flushing: Mutex::new(()),
@@ -104,6 +115,14 @@ impl Tables {
             Some(newest) => Ok(newest),
             None => self.tree.get(&owner.key(rest)),
         }
+    }
+
+    /// What the layers in memory know of a row of idempotency keys. Never waits for the disk.
+    pub(crate) fn recent(&self, owner: Owner, rest: &[u8]) -> Recent {
+        let overlays = self.overlays.read().clone();
+        let layers = [Some(&overlays.newest), overlays.flushing.as_ref(), Some(&overlays.kept)];
+        let newest = layers.into_iter().flatten().find_map(|overlay| overlay.get(owner, rest));
+        Recent { newest, after: overlays.kept_after }
     }
 
     /// The rows of `owner` that begin with `prefix` and lie after `after`, at most `limit`: own parts of keys
@@ -194,13 +213,17 @@ impl Tables {
     /// to its frame. Waits for the disk.
     pub(crate) fn flush(&self, sealed: &Sealed, living: Living) -> Result<(), TreeError> {
         let _one_at_a_time = self.flushing.lock();
-        let mut result = Ok(());
+        let (before, mut result) = (self.persisted(), Ok(()));
         sealed.overlay.drain_into(&mut |entries| {
             let mut alive = entries.filter(|(key, value)| !living.is_dead(key, value.as_deref()));
             result = self.tree.persist(sealed.frame, &mut alive);
         });
         result?;
-        self.overlays.write().flushing = None;
+        let kept = Arc::new(sealed.overlay.only(Owner::store(TableId::Once)));
+        let mut overlays = self.overlays.write();
+        *overlays =
+            Overlays { newest: Arc::clone(&overlays.newest), flushing: None, kept, kept_after: before };
+        drop(overlays);
         self.tree.retain(living);
         Ok(())
     }

@@ -65,6 +65,15 @@ impl Overlay {
             .collect()
     }
 
+    /// A copy that holds the rows of `owner` alone.
+    pub(crate) fn only(&self, owner: Owner) -> Self {
+        let copy = Self::default();
+        if let Some(rows) = self.owners.get(&owner) {
+            copy.owners.insert(owner, rows.clone());
+        }
+        copy
+    }
+
     /// Estimated bytes of memory.
     pub(crate) fn byte_len(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)

@@ -12,6 +12,7 @@ mod flips;
 mod harness;
 mod history;
 mod model;
+mod panics;
 mod threads;
 mod time;
 mod topics;
