@@ -8,10 +8,11 @@ use crate::{Context, Event, Failure, config};
 /// `fn(&Event<'_>, &mut Context<'_>, &C)` for any `C` that serde can read. It returns nothing or a
 /// `Result<(), Failure>`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a handler",
-    label = "not a handler",
-    note = "a handler is `fn(event: &Event<'_>, ctx: &mut Context<'_>) -> Result<(), Failure>`, \
-            and may take `config: &C` as a third argument, where `C: serde::Deserialize`"
+    message = "this function is not a handler",
+    label = "write `fn(event: &Event<'_>, ctx: &mut Context<'_>) -> Result<(), Failure>`",
+    note = "a handler may take its configuration as a third argument, `config: &C`, where `C` is a type of its own \
+            with `#[derive(serde::Deserialize)]`",
+    note = "it returns nothing or a `Result<(), Failure>`: `Failure::reject` and `Failure::retry` make a `Failure`"
 )]
 pub trait Handler<Form> {
     /// Its configuration, read once per instance.

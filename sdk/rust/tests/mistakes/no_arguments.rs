@@ -1,0 +1,9 @@
+//! A handler without arguments.
+
+use tidemill_sdk::prelude::*;
+
+#[tidemill_sdk::handler]
+//~v a handler takes `event: &Event<'_>`, `ctx: &mut Context<'_>`, and if it has a configuration `config: &Config`
+fn handle() -> Result<(), Failure> {
+    Ok(())
+}
