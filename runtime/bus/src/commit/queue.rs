@@ -10,7 +10,7 @@ use parking_lot::{Condvar, Mutex};
 use super::admin::{AdminDone, AdminOp};
 use super::once::Known;
 use crate::Transaction;
-use crate::limits::{DRIVERS_BYTES_MAX, GROUP_BYTES_MAX, PUBLISHERS_BYTES_MAX, QUEUE_LEN_MAX};
+use crate::limits::{DRIVERS_BYTES_MAX, GROUP_BYTES_MAX, QUEUE_LEN_MAX};
 use crate::log::{Abort, AdminError, Answer};
 
 /// Where the result of an operator's change goes; room for one.
@@ -38,10 +38,11 @@ pub(crate) enum Work {
     Closed,
 }
 
-#[derive(Default)]
 pub(crate) struct Queue {
     state: Mutex<State>,
     came: Condvar,
+    /// Bytes of publishers that may wait; more are told that the store is busy.
+    publishers_bytes_max: usize,
 }
 
 #[derive(Default)]
@@ -79,6 +80,11 @@ impl Lane {
 }
 
 impl Queue {
+    /// An empty queue in which publishers have so many bytes.
+    pub(crate) fn new(publishers_bytes_max: usize) -> Self {
+        Self { state: Mutex::default(), came: Condvar::new(), publishers_bytes_max }
+    }
+
     /// Takes a transaction in, to be answered by the committer; after the close it is answered at once.
     pub(crate) fn submit(&self, transaction: Transaction, known: Option<Known>, answer: Answer) {
         let mut state = self.state.lock();
@@ -90,7 +96,7 @@ impl Queue {
         let bytes = transaction.byte_len();
         let (lane, bytes_max) = match transaction.driver {
             Some(_) => (&mut state.drivers, DRIVERS_BYTES_MAX),
-            None => (&mut state.publishers, PUBLISHERS_BYTES_MAX),
+            None => (&mut state.publishers, self.publishers_bytes_max),
         };
         if lane.has_room(bytes, bytes_max) {
             lane.push(Waiting { transaction, known, answer, bytes, since: Instant::now() });

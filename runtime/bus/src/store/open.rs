@@ -114,9 +114,9 @@ impl Store {
         let newest_ms = view.tails.newest_ms().unwrap_or(0);
         let clock = AppendClock::new(parts.clock, newest_ms);
         let shared = Arc::new(Shared {
+            queue: Queue::new(options.publishers_bytes),
             options,
             view,
-            queue: Queue::default(),
             reader: journal.reader(),
             read_cache: super::read::ReadCache::default(),
             watchers: RwLock::default(),

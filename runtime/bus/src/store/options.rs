@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::journal::JournalOptions;
+use crate::limits::PUBLISHERS_BYTES_MAX;
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -16,6 +17,9 @@ pub struct StoreOptions {
     pub retention: Retention,
     /// Sizes of the journal.
     pub journal: JournalOptions,
+    /// Bytes of publishers' transactions that may wait for the committer; who comes beyond is told that the
+    /// store is busy.
+    pub publishers_bytes: usize,
     /// Who does the store's work.
     pub background: Background,
     /// A fault that a test asks for, to see that it is found.
@@ -31,6 +35,7 @@ impl StoreOptions {
             sync: Sync::default(),
             retention: Retention::default(),
             journal: JournalOptions::default(),
+            publishers_bytes: PUBLISHERS_BYTES_MAX,
             background: Background::default(),
             control: Control::default(),
         }

@@ -77,6 +77,10 @@ pub struct StoreConfig {
     /// Bytes of a segment of the journal, the piece in which space is given back; 64 MiB if it is not set.
     #[serde(deserialize_with = "units::size::optional")]
     pub segment: Option<usize>,
+    /// Bytes of publishes that may wait for the disk; 64 MiB if it is not set. Who comes beyond is asked to come
+    /// again.
+    #[serde(deserialize_with = "units::size::optional")]
+    pub backlog: Option<usize>,
     /// How long events are kept.
     pub retention: RetentionConfig,
 }
@@ -253,6 +257,8 @@ mod tests {
             insecure = true
             [store]
             sync = "50ms"
+            segment = "32MiB"
+            backlog = "1MiB"
             [store.retention]
             age = "1h"
             bytes = "5GiB"
@@ -267,6 +273,7 @@ mod tests {
         assert_eq!(config.http.listen.to_string(), "0.0.0.0:80");
         assert_eq!((config.http.hosts, config.http.insecure), (vec!["mill.example".to_owned()], true));
         assert_eq!(config.store.sync, SyncConfig::Every(Duration::from_millis(50)));
+        assert_eq!((config.store.segment, config.store.backlog), (Some(32 << 20), Some(1 << 20)));
         let retention =
             RetentionConfig { age: Some(Duration::from_hours(1)), bytes: Some(5 << 30), hold: Hold::None };
         assert_eq!(config.store.retention, retention);

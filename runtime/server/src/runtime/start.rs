@@ -116,7 +116,9 @@ fn store_options(config: &Config) -> StoreOptions {
         journal.segment_bytes = bytes as u64;
         journal.first_segment_bytes = journal.first_segment_bytes.min(journal.segment_bytes);
     }
+    let default = StoreOptions::new(&config.data);
     StoreOptions {
+        publishers_bytes: config.store.backlog.unwrap_or(default.publishers_bytes),
         sync: match config.store.sync {
             SyncConfig::Always => Sync::Always,
             SyncConfig::Every(interval) => Sync::Every(interval),
@@ -130,7 +132,7 @@ fn store_options(config: &Config) -> StoreOptions {
             },
         },
         journal,
-        ..StoreOptions::new(&config.data)
+        ..default
     }
 }
 
