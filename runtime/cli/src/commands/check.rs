@@ -10,7 +10,7 @@ use tidemill_server::runtime::{PluginReport, check_plugins};
 
 use crate::args::ConfigArgs;
 use crate::exit::{Failure, failed};
-use crate::output::{Column, Output};
+use crate::output::{Column, Output, line};
 
 const REPORT: &[Column] = &[
     ("plugin", "/path"),
@@ -40,7 +40,11 @@ pub(crate) fn check(args: &ConfigArgs, output: Output) -> Result<ExitCode> {
     config.check().map_err(|error| failed(Failure::Invalid, error.to_string()))?;
     let reports = check_plugins(&config)?;
     let rows: Vec<_> = reports.iter().map(row).collect();
-    output.rows(&json!(rows), REPORT)?;
+    if rows.is_empty() && output == Output::Table {
+        line(&format!("the configuration is fine; there are no plugins in {}", config.plugins.display()))?;
+    } else {
+        output.rows(&json!(rows), REPORT)?;
+    }
     match reports.iter().filter(|report| report.outcome.is_err()).count() {
         0 => Ok(ExitCode::SUCCESS),
         bad => Err(failed(Failure::Invalid, format!("{bad} of {} plugins cannot be loaded", reports.len()))),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::mill::{BINARY, Mill, stderr, stdout};
+use crate::mill::{BINARY, Mill, run_command, stderr, stdout};
 
 #[test]
 fn a_file_is_published_and_tailed() {
@@ -67,6 +67,10 @@ fn a_reader_that_has_had_enough_is_no_error() {
 fn check_names_what_is_wrong_with_a_configuration_and_a_plugin() {
     let dir = tempfile::tempdir().unwrap();
     let check = || Command::new(BINARY).current_dir(dir.path()).arg("check").output().unwrap();
+    // A directory that is missing is none that is wrong: a start makes it.
+    let done = check();
+    assert_eq!(done.status.code(), Some(0), "{}", stderr(&done));
+    assert!(stdout(&done).contains("no plugins in plugins"), "{}", stdout(&done));
     fs::create_dir(dir.path().join("plugins")).unwrap();
     assert_eq!(check().status.code(), Some(0));
     fs::write(dir.path().join("plugins/bad.wasm"), "not wasm").unwrap();
@@ -79,4 +83,48 @@ fn check_names_what_is_wrong_with_a_configuration_and_a_plugin() {
     let error = stderr(&done);
     assert!(error.contains("line 2") && error.contains("did you mean `listen`"), "{error}");
     assert!(!dir.path().join("data").exists());
+}
+
+#[test]
+fn check_and_run_agree_on_a_plugin_directory_that_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("plugins"), "a file").unwrap();
+    let check = Command::new(BINARY).current_dir(dir.path()).arg("check").output().unwrap();
+    for done in [check, run_command(dir.path()).output().unwrap()] {
+        assert_eq!(done.status.code(), Some(1));
+        assert!(stderr(&done).contains("cannot use the directory plugins"), "{}", stderr(&done));
+    }
+}
+
+/// A file of so many lines, and the command that publishes it.
+fn publishing(mill: &Mill, lines: usize) -> String {
+    let file = mill.dir().join("events.ndjson");
+    fs::write(&file, format!("\"{}\"\n", "x".repeat(100)).repeat(lines)).unwrap();
+    format!("{BINARY} --url {} publish t {}", mill.url(), file.display())
+}
+
+#[test]
+fn publish_shows_its_progress_on_a_terminal() {
+    let mill = Mill::start();
+    // `script` gives the command a terminal, and prints what it showed there.
+    let command = publishing(&mill, 100_000);
+    let Ok(done) = Command::new("script").args(["-qec", &command, "/dev/null"]).output() else {
+        eprintln!("skipped: there is no `script` here");
+        return;
+    };
+    let shown = stdout(&done);
+    assert!(done.status.success(), "{shown}");
+    assert!(shown.contains("events,") && shown.contains("/s"), "{shown:?}");
+    assert!(shown.contains('\u{1b}'), "{shown:?}");
+    assert!(shown.contains("published 100,000 events to t"), "{shown:?}");
+}
+
+#[test]
+fn publish_writes_no_escape_codes_into_a_pipe() {
+    let mill = Mill::start();
+    let done = Command::new("sh").args(["-c", &publishing(&mill, 100_000)]).output().unwrap();
+    assert!(done.status.success(), "{}", stderr(&done));
+    assert_eq!(stderr(&done), "");
+    assert_eq!(stdout(&done).lines().count(), 1);
+    assert!(!stdout(&done).contains('\u{1b}'), "{}", stdout(&done));
 }

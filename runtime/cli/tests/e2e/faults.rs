@@ -54,7 +54,7 @@ fn a_data_directory_in_use_is_named_with_its_holder() {
     let done = run_command(mill.dir()).output().unwrap();
     assert_eq!(done.status.code(), Some(1));
     let error = stderr(&done);
-    assert!(error.contains("data"), "{error}");
+    assert!(error.contains(&format!("data is in use by process {}", mill.pid())), "{error}");
     assert_eq!(mill.publish("t", "1").0, StatusCode::OK);
 }
 

@@ -1,5 +1,6 @@
 //! What `tidemill check` asks: every plugin loaded and let go again, with nothing started and nothing kept.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -20,10 +21,13 @@ pub struct PluginReport {
     pub outcome: Result<HandlerConfig, String>,
 }
 
-/// Checks every plugin of the plugin directory.
+/// Checks every plugin of the plugin directory. One that is missing holds none: a start makes it.
 pub fn check_plugins(config: &Config) -> Result<Vec<PluginReport>, StartError> {
     let loader = Loader::new(Engine::new()?, None, Arc::new(GuestLog))?;
-    let checked = check_directory(&config.plugins, &loader).map_err(failed(&config.plugins))?;
+    let checked = match check_directory(&config.plugins, &loader) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        checked => checked.map_err(failed(&config.plugins))?,
+    };
     let report = |one: tidemill_wasm::directory::Checked| PluginReport {
         path: one.path,
         outcome: one.outcome.map(|plugin| plugin.config().clone()).map_err(|error| error.to_string()),
