@@ -39,3 +39,22 @@ impl Tasks {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// [`crate::limits::DRAIN_MAX`], shorter.
+    #[test]
+    fn a_task_that_does_not_end_in_time_is_stopped() {
+        let threads = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let tasks = Tasks::new(threads.handle().clone());
+        let (held, dropped) = tokio::sync::oneshot::channel::<()>();
+        tasks.start("endless", async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        });
+        threads.block_on(tasks.join(Duration::from_millis(1)));
+        assert!(threads.block_on(dropped).is_err(), "what the task held is dropped with it");
+    }
+}

@@ -104,6 +104,8 @@ fn pooling(instances: u32) -> Config {
         .total_core_instances(instances.saturating_mul(limits::CORE_INSTANCES_PER_INSTANCE))
         .total_memories(instances.saturating_mul(limits::MEMORIES_PER_INSTANCE))
         .total_tables(instances.saturating_mul(limits::TABLES_PER_INSTANCE))
+        // A guest may have them all in one module; the pool's own bound for one is lower.
+        .max_tables_per_module(limits::TABLES_PER_INSTANCE)
         .table_elements(limits::TABLE_ELEMENTS);
     let mut config = config();
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a suite fails by panicking")]
 
+mod bounds;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -109,6 +109,16 @@ fn dead_letters_are_listed_shown_and_dropped_for_good() {
 }
 
 #[test]
+fn one_answer_lists_so_many_dead_letters() {
+    let most = usize::try_from(tidemill_server::limits::DEAD_LETTERS_MAX).unwrap();
+    let mill = Mill::start_in(dir_with("aggregate", "sums", SUMS), &[]);
+    mill.publish("numbers", &"{\"n\":\"no\"}\n".repeat(most + 1));
+    until(&mill, "/v1/dead-letters", |dead| dead[0]["count"] == most + 1);
+    let (status, letters) = mill.get("/v1/dead-letters/sums?limit=5000");
+    assert_eq!((status, letters.as_array().map(Vec::len)), (StatusCode::OK, Some(most)));
+}
+
+#[test]
 fn a_handler_is_paused_moved_and_resumed() {
     let mill = Mill::start_in(dir_with("passthrough", "pass", "inputs = [\"in\"]\noutput = \"out\""), &[]);
     mill.publish("in", "1\n2");

@@ -5,6 +5,7 @@
 mod mill;
 
 mod api;
+mod bounds;
 mod cli;
 mod faults;
 mod handlers;

@@ -1,6 +1,7 @@
 //! A `tidemill run` of its own for each test, on a free port, in a directory that goes with it.
 
 use std::io::{BufRead, BufReader, Read};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -60,6 +61,22 @@ impl Mill {
 
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// A connection of one's own to the API.
+    pub(crate) fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.url.strip_prefix("http://").unwrap()).unwrap()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Bytes of memory that the process holds, as the kernel counts them.
+    pub(crate) fn resident_bytes(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
     }
 
     pub(crate) fn dir(&self) -> &Path {

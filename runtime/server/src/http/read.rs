@@ -199,7 +199,59 @@ fn event_at(columns: &Columns, index: usize, at: usize) -> (Event<'_>, usize) {
 
 #[cfg(test)]
 mod tests {
+    use tidemill_bus::Transaction;
+    use tidemill_bus::store::{Store, StoreOptions};
+
     use super::*;
+    use crate::publish::{self, Format, Plan, Pointers};
+
+    /// A reader of a topic with one partition and these events, from its start to its end.
+    fn reader(dir: &std::path::Path, lines: &[String]) -> Reader {
+        let store = Store::open(StoreOptions::new(dir)).unwrap();
+        let topic = store.create_topic("t", Some(1)).unwrap();
+        for lines in lines.chunks(10_000) {
+            let topic = topic.clone();
+            let plan =
+                Plan { topic, format: Format::Ndjson, pointers: Pointers::default(), now_ms: 0, turn: 0 };
+            let blocks = publish::read(lines.join("\n").as_bytes(), &plan).unwrap().blocks;
+            let outcome = store.commit(Transaction { blocks, ..Transaction::default() });
+            assert!(matches!(outcome, tidemill_bus::log::Outcome::Committed(_)), "{outcome:?}");
+        }
+        let log: Arc<dyn Log> = Arc::new(store);
+        let all = Request { topic, partition: None, from: From::Earliest, limit: u64::MAX, end: End::Now };
+        Reader::start(&log, &all).unwrap()
+    }
+
+    /// Reads to the end: the events, the longest piece, and the most events and bytes that were held.
+    fn drain(mut reader: Reader) -> (u64, usize, usize, usize) {
+        let (mut events, mut longest, mut held_events, mut held_bytes) = (0, 0, 0, 0);
+        loop {
+            let (lines, more) = reader.lines().unwrap();
+            if more == 0 {
+                return (events, longest, held_events, held_bytes);
+            }
+            let batch = &reader.cursors[0].batch;
+            held_events = held_events.max(batch.len());
+            held_bytes = held_bytes.max(batch.columns.byte_len());
+            (events, longest) = (events + more, longest.max(lines.len()));
+        }
+    }
+
+    #[test]
+    fn a_reader_holds_no_more_events_and_bytes_than_it_may() {
+        let dir = tempfile::tempdir().unwrap();
+        let tiny: Vec<_> = (0..3 * READER_BATCH_EVENTS_MAX).map(|number| number.to_string()).collect();
+        let (events, longest, held_events, _) = drain(reader(dir.path(), &tiny));
+        assert_eq!((events, held_events), (tiny.len() as u64, READER_BATCH_EVENTS_MAX));
+        assert!((READ_CHUNK_BYTES..READ_CHUNK_BYTES + 1024).contains(&longest), "{longest}");
+
+        let dir = tempfile::tempdir().unwrap();
+        let event = 10 << 10;
+        let large = vec![format!("\"{}\"", "x".repeat(event)); 4 * READER_BYTES_MAX / event];
+        let (events, _, _, held_bytes) = drain(reader(dir.path(), &large));
+        assert_eq!(events, large.len() as u64);
+        assert!((READER_BYTES_MAX / 2..=READER_BYTES_MAX + 2 * event).contains(&held_bytes), "{held_bytes}");
+    }
 
     #[test]
     fn positions_are_read_as_they_are_written() {

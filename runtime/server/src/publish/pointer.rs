@@ -98,7 +98,9 @@ mod tests {
             let error = text.parse::<Pointer>().unwrap_err().to_string();
             assert!(error.contains(rule), "{error}");
         }
-        assert!("/x".repeat(600).parse::<Pointer>().is_err());
+        let long = |bytes: usize| format!("/{}", "x".repeat(bytes - 1)).parse::<Pointer>();
+        assert!(long(POINTER_BYTES_MAX).is_ok());
+        assert!(long(POINTER_BYTES_MAX + 1).unwrap_err().to_string().contains("1,024 bytes"));
         assert_eq!("".parse::<Pointer>().unwrap().depth(), 0);
     }
 }

@@ -23,7 +23,7 @@ impl Listener for Tell {
     }
 }
 
-struct Watched {
+pub(crate) struct Watched {
     dir: tempfile::TempDir,
     changes: Receiver<Change>,
     _watch: PluginDirectory,
@@ -37,11 +37,11 @@ impl Watched {
         Self { dir, changes, _watch: watch }
     }
 
-    fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         Self::start(tempfile::tempdir().unwrap())
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
@@ -49,7 +49,7 @@ impl Watched {
         self.changes.recv_timeout(Duration::from_mins(1)).expect("a change should be told")
     }
 
-    fn loaded(&self) -> Arc<Plugin> {
+    pub(crate) fn loaded(&self) -> Arc<Plugin> {
         match self.next() {
             Change::Loaded(plugin) => plugin,
             other => panic!("not loaded: {}", told(&other)),
@@ -80,7 +80,7 @@ fn told(change: &Change) -> String {
 }
 
 /// Puts a file in place as a careful tool does: written beside, then renamed.
-fn put(dir: &Path, name: &str, bytes: &[u8]) {
+pub(crate) fn put(dir: &Path, name: &str, bytes: &[u8]) {
     let beside = dir.join(format!(".{name}.new"));
     fs::write(&beside, bytes).unwrap();
     fs::rename(beside, dir.join(name)).unwrap();

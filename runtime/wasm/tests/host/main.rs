@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a suite fails by panicking")]
 
+mod bounds;
 mod caching;
 mod calls;
 mod directory;
 mod loading;
+mod plugins;
 mod support;
 mod vices;
 mod wasi;

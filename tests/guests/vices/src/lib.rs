@@ -22,6 +22,7 @@ impl Guest for Vices {
             "bare" => Ok(columns::bare(&events)),
             "count" => Ok(columns::count(&events)),
             "list" => Ok(columns::list(&events)),
+            "page" => Ok(columns::page(&events)),
             "stop" => Ok(columns::stop(&events)),
             "wasi" => Ok(columns::wasi(&events)),
             "leak" => Ok(sins::leak(&events)),
