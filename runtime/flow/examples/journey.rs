@@ -157,6 +157,10 @@ impl Log for Memory {
 struct Echo;
 
 impl Handler for Echo {
+    fn version(&self) -> &'static str {
+        "echo"
+    }
+
     fn instantiate(&self, _driver: DriverKey) -> Result<Box<dyn Instance>, Fault> {
         Ok(Box::new(Self))
     }

@@ -13,6 +13,9 @@ pub trait Handler: Send + Sync + 'static {
     /// A fresh instance for `driver`.
     fn instantiate(&self, driver: DriverKey) -> Result<Box<dyn Instance>, Fault>;
 
+    /// What tells it apart from other versions, at most [`crate::limits::VERSION_BYTES`]: for a component its hash.
+    fn version(&self) -> &str;
+
     /// Whether it can read and write state: then all its inputs need the same number of partitions.
     fn has_state(&self) -> bool;
 }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Condvar, Mutex, RwLock};
-use tidemill_bus::{HandlerId, TopicId};
+use tidemill_bus::log::AdminError;
+use tidemill_bus::{HandlerId, Log, TopicId};
 
 use crate::config::HandlerConfig;
 use crate::driver::Gate;
 use crate::handler::Handler;
+use crate::note::Note;
 use crate::pool::Cell;
 use crate::scheduler::Slot;
 use crate::tally::Tally;
@@ -29,6 +31,8 @@ pub(crate) struct Installed {
     settings: RwLock<Arc<Settings>>,
     generation: AtomicU64,
     gate: AtomicU8,
+    /// What the log remembers of it.
+    note: Mutex<Note>,
     /// Its drivers, by partition.
     pub(crate) cells: RwLock<Vec<Arc<Cell>>>,
     /// Why an input that came back is not read.
@@ -57,8 +61,8 @@ const CLOSED: u8 = 2;
 const GONE: u8 = 3;
 
 impl Installed {
-    /// A handler that takes events at once.
-    pub(crate) fn new(id: HandlerId, slot: Slot, settings: Settings) -> Self {
+    /// A handler that takes events at once, unless its note says that it is paused.
+    pub(crate) fn new(id: HandlerId, slot: Slot, (settings, note): (Settings, Note)) -> Self {
         Self {
             id,
             name: settings.config.name.as_str().into(),
@@ -67,7 +71,8 @@ impl Installed {
             topics_created: AtomicUsize::new(0),
             generation: AtomicU64::new(settings.generation),
             settings: RwLock::new(Arc::new(settings)),
-            gate: AtomicU8::new(OPEN),
+            gate: AtomicU8::new(if note.paused_since.is_some() { PAUSED } else { OPEN }),
+            note: Mutex::new(note),
             cells: RwLock::default(),
             trouble: Mutex::new(None),
             waiters: AtomicUsize::new(0),
@@ -100,9 +105,10 @@ impl Installed {
         if self.gate.load(Ordering::SeqCst) == OPEN { Gate::Open } else { Gate::Closed }
     }
 
-    /// Whether an operator paused it.
-    pub(crate) fn is_paused(&self) -> bool {
-        self.gate.load(Ordering::SeqCst) == PAUSED
+    /// Since when an operator has it paused, in milliseconds since the Unix epoch.
+    pub(crate) fn paused_since(&self) -> Option<i64> {
+        let paused = self.gate.load(Ordering::SeqCst) == PAUSED;
+        self.note.lock().paused_since.filter(|_| paused)
     }
 
     /// Lets its drivers begin nothing new.
@@ -113,6 +119,20 @@ impl Installed {
     /// Lets its drivers go on.
     pub(crate) fn resume(&self) {
         self.swap_gate(PAUSED, OPEN);
+    }
+
+    /// What the log remembers of it.
+    pub(crate) fn note(&self) -> Note {
+        self.note.lock().clone()
+    }
+
+    /// Has `log` remember `note` of it. Waits for the disk; to be called by who changes handlers.
+    pub(crate) fn set_note(&self, log: &dyn Log, note: Note) -> Result<(), AdminError> {
+        if self.note() != note {
+            log.set_note(self.id, &note.encode())?;
+            *self.note.lock() = note;
+        }
+        Ok(())
     }
 
     /// It is on its way out.

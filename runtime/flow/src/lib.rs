@@ -7,6 +7,7 @@
 mod flow;
 mod graph;
 mod installed;
+mod note;
 
 mod scheduler;
 
@@ -30,7 +31,7 @@ pub mod limits;
 pub mod output;
 pub mod status;
 
-pub use flow::{Flow, InstallError, Options, Seek, SeekError, SeekTo, UnknownHandler};
+pub use flow::{Flow, InstallError, OperateError, Options, Seek, SeekError, SeekTo, UnknownHandler};
 pub use scheduler::Policy;
 pub use tidemill_bus::{
     Batch, Columns, DriverKey, Event, HandlerId, Lane, Log, Offset, Partition, TopicId, TopicPartition,

@@ -68,6 +68,9 @@ pub const BLOCK_BYTES: usize = 8 << 20;
 /// Bytes of a transaction: what the log takes by default.
 pub const TRANSACTION_BYTES: usize = 32 << 20;
 
+/// Bytes of what a version is named by: a hash in hexadecimal, with room for more.
+pub const VERSION_BYTES: usize = 256;
+
 /// Bytes of the reason kept in a dead letter, a status or a message; the rest is cut off.
 pub const REASON_BYTES: usize = 1 << 10;
 

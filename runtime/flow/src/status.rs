@@ -13,6 +13,8 @@ pub struct HandlerStatus {
     pub id: HandlerId,
     /// Whether it runs.
     pub state: HandlerState,
+    /// The version that takes events, as [`crate::handler::Handler::version`] names it.
+    pub version: Arc<str>,
     /// How many versions of it have run since the flow started, from 1.
     pub generation: u64,
     /// The topics that it reads, by name.
@@ -38,7 +40,10 @@ pub enum HandlerState {
     /// be instantiated, or the host or the log could not do its part. This is the first reason.
     Retrying(String),
     /// An operator paused it.
-    Paused,
+    Paused {
+        /// When, in milliseconds since the Unix epoch.
+        since: i64,
+    },
     /// At least one partition stands still until an operator resumes or seeks; this is the first reason.
     Stopped(String),
     /// The log takes nothing more of it.

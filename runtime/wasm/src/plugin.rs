@@ -247,6 +247,10 @@ impl Plugin {
 }
 
 impl Handler for Plugin {
+    fn version(&self) -> &str {
+        &self.sha256
+    }
+
     fn instantiate(&self, driver: DriverKey) -> Result<Box<dyn FlowInstance>, Fault> {
         Ok(Box::new(Instance::new(&self.pre, &self.shared, driver)?))
     }

@@ -47,6 +47,19 @@ pub enum InstallError {
         /// Why not.
         source: AdminError,
     },
+    /// What was noted of it is broken, or was written by a newer version of Tidemill.
+    #[error("what was noted of handler {0:?} cannot be read: delete its group, or use the newer version")]
+    Note(String),
+    /// Its version is named by too many bytes.
+    #[error("handler {handler:?} is of a version named by {bytes} bytes, the limit is {limit}")]
+    Version {
+        /// The handler.
+        handler: String,
+        /// Bytes of the version.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// There are as many handlers as there may be.
     #[error("{0} handlers are installed, which is the limit")]
     TooMany(usize),
@@ -59,6 +72,25 @@ pub enum InstallError {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("no handler {0:?} is installed")]
 pub struct UnknownHandler(pub String);
+
+/// Why a handler was not paused or resumed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum OperateError {
+    /// No such handler.
+    #[error(transparent)]
+    Unknown(#[from] UnknownHandler),
+    /// The log did not take it.
+    #[error("the change of handler {handler:?} was not committed: {source}")]
+    Note {
+        /// The handler.
+        handler: String,
+        /// Why not.
+        source: AdminError,
+    },
+    /// The flow was stopped.
+    #[error("the flow is stopped")]
+    Stopped,
+}
 
 /// Why a handler was not moved.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

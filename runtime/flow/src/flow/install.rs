@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::MutexGuard;
 use tidemill_bus::log::{AdminError, Topic};
-use tidemill_bus::{DriverKey, Lane, Partition, TopicId};
+use tidemill_bus::{DriverKey, HandlerId, Lane, Partition, TopicId};
 
 use super::routes::Readers;
 use super::{Change, Flow, InstallError, Shared, UnknownHandler};
@@ -15,6 +15,7 @@ use crate::graph;
 use crate::handler::Handler;
 use crate::installed::{Installed, Settings};
 use crate::limits;
+use crate::note::Note;
 use crate::pool::{Cell, Command};
 
 impl Flow {
@@ -44,7 +45,7 @@ impl Shared {
         config: HandlerConfig,
         handler: Arc<dyn Handler>,
     ) -> Result<(), InstallError> {
-        let _changing = self.begin(&config)?;
+        let _changing = self.begin(&config, handler.version())?;
         if self.handlers.read().contains_key(&config.name) {
             return Err(InstallError::Exists(config.name));
         }
@@ -56,7 +57,7 @@ impl Shared {
         config: HandlerConfig,
         handler: Arc<dyn Handler>,
     ) -> Result<(), InstallError> {
-        let _changing = self.begin(&config)?;
+        let _changing = self.begin(&config, handler.version())?;
         let Some(installed) = self.handlers.read().get(&config.name).map(Arc::clone) else {
             return self.put_in(config, handler);
         };
@@ -71,12 +72,12 @@ impl Shared {
     }
 
     /// Begins a change: the flow runs, and `config` may run beside what is there.
-    fn begin(&self, config: &HandlerConfig) -> Result<MutexGuard<'_, Change>, InstallError> {
+    fn begin(&self, config: &HandlerConfig, version: &str) -> Result<MutexGuard<'_, Change>, InstallError> {
         let changing = self.changing.lock();
         if *changing == Change::Stopped {
             return Err(InstallError::Stopped);
         }
-        self.check(config)?;
+        self.check(config, version)?;
         Ok(changing)
     }
 
@@ -94,7 +95,11 @@ impl Shared {
         self.handlers.read().get(name).map(Arc::clone).ok_or_else(|| UnknownHandler(name.to_owned()))
     }
 
-    fn check(&self, config: &HandlerConfig) -> Result<(), InstallError> {
+    fn check(&self, config: &HandlerConfig, version: &str) -> Result<(), InstallError> {
+        if version.len() > limits::VERSION_BYTES {
+            let (bytes, limit) = (version.len(), limits::VERSION_BYTES);
+            return Err(InstallError::Version { handler: config.name.clone(), bytes, limit });
+        }
         if config.inputs.is_empty() {
             return Err(InstallError::NoInput(config.name.clone()));
         }
@@ -143,8 +148,9 @@ impl Shared {
         let name = config.name.clone();
         let id = self.core.log.handler_id(&name).map_err(|source| needs(&name, &name, source))?;
         let first_inputs = inputs.iter().map(|topic| topic.id).collect();
+        let note = self.note(&name, id)?;
         let settings = Settings { generation: 1, config, handler, first_inputs };
-        let installed = Arc::new(Installed::new(id, self.core.open(), settings));
+        let installed = Arc::new(Installed::new(id, self.core.open(), (settings, note)));
         for topic in &inputs {
             self.attach(&installed, topic);
         }
@@ -152,6 +158,15 @@ impl Shared {
         self.draw_routes();
         installed.cells.read().iter().for_each(Cell::rouse);
         Ok(())
+    }
+
+    /// What the log remembers of a handler.
+    fn note(&self, name: &str, id: HandlerId) -> Result<Note, InstallError> {
+        let bytes = self.core.log.note(id).map_err(|source| needs(name, name, source))?;
+        match bytes {
+            Some(bytes) => Note::decode(&bytes).ok_or_else(|| InstallError::Note(name.to_owned())),
+            None => Ok(Note::default()),
+        }
     }
 
     fn take_out(&self, installed: &Arc<Installed>) {

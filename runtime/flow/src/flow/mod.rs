@@ -17,7 +17,7 @@ use crate::limits;
 use crate::pool::{Core, Monotonic, spawn};
 use crate::scheduler::Policy;
 
-pub use error::{InstallError, SeekError, UnknownHandler};
+pub use error::{InstallError, OperateError, SeekError, UnknownHandler};
 pub use operate::{Seek, SeekTo};
 pub(crate) use routes::Routes;
 

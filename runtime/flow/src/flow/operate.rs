@@ -5,8 +5,9 @@ use std::sync::Arc;
 use tidemill_bus::log::{ReadError, Topic};
 use tidemill_bus::{Offset, Partition};
 
-use super::{Change, Flow, SeekError, Shared, UnknownHandler};
+use super::{Change, Flow, OperateError, SeekError, Shared};
 use crate::installed::Installed;
+use crate::note::Note;
 use crate::pool::{Cell, Command, Latch};
 use crate::status::{HandlerState, HandlerStatus, PartitionStatus};
 
@@ -35,13 +36,15 @@ pub enum SeekTo {
 }
 
 impl Flow {
-    /// Pauses a handler: calls under way end and are committed, none begins.
-    pub fn pause(&self, name: &str) -> Result<(), UnknownHandler> {
-        self.shared.find(name).map(|installed| installed.pause())
+    /// Pauses a handler: calls under way end and are committed, none begins until it is resumed, in this process or
+    /// a later one. Waits for the disk.
+    pub fn pause(&self, name: &str) -> Result<(), OperateError> {
+        self.shared.pause(name)
     }
 
-    /// Lets a paused handler go on, and partitions that stand still try again with all their attempts.
-    pub fn resume(&self, name: &str) -> Result<(), UnknownHandler> {
+    /// Lets a paused handler go on, and partitions that stand still try again with all their attempts. Waits for the
+    /// disk.
+    pub fn resume(&self, name: &str) -> Result<(), OperateError> {
         self.shared.resume(name)
     }
 
@@ -61,11 +64,32 @@ impl Flow {
 }
 
 impl Shared {
-    pub(crate) fn resume(&self, name: &str) -> Result<(), UnknownHandler> {
-        let installed = self.find(name)?;
+    pub(crate) fn pause(&self, name: &str) -> Result<(), OperateError> {
+        let now_ms = self.core.log.now_ms();
+        let installed = self.noted(name, |note| note.paused_since = note.paused_since.or(Some(now_ms)))?;
+        installed.pause();
+        Ok(())
+    }
+
+    pub(crate) fn resume(&self, name: &str) -> Result<(), OperateError> {
+        let installed = self.noted(name, |note| note.paused_since = None)?;
         installed.resume();
         installed.cells.read().iter().for_each(|cell| cell.command(Command::Resume));
         Ok(())
+    }
+
+    /// Changes what the log remembers of a handler.
+    fn noted(&self, name: &str, change: impl FnOnce(&mut Note)) -> Result<Arc<Installed>, OperateError> {
+        let changing = self.changing.lock();
+        if *changing == Change::Stopped {
+            return Err(OperateError::Stopped);
+        }
+        let installed = self.find(name)?;
+        let mut note = installed.note();
+        change(&mut note);
+        let refused = |source| OperateError::Note { handler: name.to_owned(), source };
+        installed.set_note(&*self.core.log, note).map_err(refused)?;
+        Ok(installed)
     }
 
     /// Sends a handler elsewhere; the latch opens when it is there.
@@ -117,6 +141,7 @@ impl Shared {
             name: Arc::clone(&installed.name),
             id: installed.id,
             state: HandlerState::Running,
+            version: settings.handler.version().into(),
             generation: settings.generation,
             inputs: settings.config.inputs.iter().map(|name| name.as_str().into()).collect(),
             outputs: settings.config.outputs.clone(),
@@ -134,8 +159,8 @@ impl Shared {
             .or_else(|| stopped.map(HandlerState::Stopped))
             .or_else(|| installed.troubled().map(HandlerState::Retrying))
             .unwrap_or(HandlerState::Running);
-        if installed.is_paused() {
-            status.state = HandlerState::Paused;
+        if let Some(since) = installed.paused_since() {
+            status.state = HandlerState::Paused { since };
         }
         status
     }

@@ -74,6 +74,7 @@ impl Vice {
 
 /// The handler.
 pub(super) struct FakeHandler {
+    pub(super) version: String,
     pub(super) has_state: AtomicBool,
     pub(super) now_us: Arc<AtomicU64>,
     pub(super) instances: AtomicUsize,
@@ -89,6 +90,7 @@ pub(super) struct FakeHandler {
 impl FakeHandler {
     pub(super) fn new(seed: u64, now_us: &Arc<AtomicU64>) -> Arc<Self> {
         Arc::new(Self {
+            version: format!("v{seed}"),
             has_state: AtomicBool::new(true),
             now_us: Arc::clone(now_us),
             instances: AtomicUsize::new(0),
@@ -116,6 +118,10 @@ impl FakeHandler {
 pub(super) struct Shared(pub(super) Arc<FakeHandler>);
 
 impl Handler for Shared {
+    fn version(&self) -> &str {
+        &self.0.version
+    }
+
     fn instantiate(&self, driver: DriverKey) -> Result<Box<dyn Instance>, Fault> {
         if let Some(fault) = self.0.start.lock().clone() {
             return Err(fault);

@@ -51,7 +51,7 @@ fn history(seed: u64, weather: Weather) {
             world.shared.replace(config(), Arc::new(handler::Shared(Arc::clone(&world.handler)))).unwrap();
         }
         if rng.u64(..300) == 0 {
-            world.shared.find("h").unwrap().pause();
+            world.shared.pause("h").unwrap();
         }
         if rng.u64(..50) == 0 {
             world.shared.resume("h").unwrap();

@@ -366,7 +366,11 @@ impl Log for FakeLog {
     }
 
     fn set_note(&self, handler: HandlerId, note: &[u8]) -> Result<(), AdminError> {
-        self.inner.lock().notes.insert(handler, note.to_vec());
+        let mut inner = self.inner.lock();
+        if let Some(refuse) = &inner.refuse {
+            return Err(refuse.clone().into());
+        }
+        inner.notes.insert(handler, note.to_vec());
         Ok(())
     }
 

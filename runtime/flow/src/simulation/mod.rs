@@ -6,6 +6,7 @@ mod histories;
 mod layers;
 mod log;
 mod model;
+mod notes;
 mod operations;
 mod threads;
 mod world;

@@ -79,10 +79,11 @@ fn a_handler_moves_where_an_operator_wants_it_paused_or_not() {
     assert_eq!(outputs(&world), 30);
     seek(&mut world, SeekTo::Earliest);
     assert_eq!(outputs(&world), 60);
-    world.shared.find("h").unwrap().pause();
+    world.shared.pause("h").unwrap();
     good(&world, 30..40);
     world.run();
-    assert_eq!((outputs(&world), world.status().state), (60, HandlerState::Paused));
+    let since = world.log.now_ms();
+    assert_eq!((outputs(&world), world.status().state), (60, HandlerState::Paused { since }));
     seek(&mut world, SeekTo::Offset(Offset(35)));
     assert_eq!((outputs(&world), world.status().partitions[0].position), (60, Offset(35)));
     world.shared.resume("h").unwrap();
@@ -182,7 +183,7 @@ fn what_retention_removed_is_counted_and_the_rest_is_read() {
     world.install(config());
     good(&world, 0..10);
     world.run();
-    world.shared.find("h").unwrap().pause();
+    world.shared.pause("h").unwrap();
     good(&world, 10..30);
     world.log.expire(world.topic("in").partition(Partition(0)), 25);
     world.shared.resume("h").unwrap();
@@ -423,6 +424,10 @@ fn inputs_are_served_in_turn() {
 struct Wide;
 
 impl Handler for Wide {
+    fn version(&self) -> &'static str {
+        "wide"
+    }
+
     fn instantiate(&self, _driver: DriverKey) -> Result<Box<dyn Instance>, Fault> {
         Ok(Box::new(Self))
     }

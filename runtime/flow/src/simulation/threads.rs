@@ -14,6 +14,7 @@ use crate::config::HandlerConfig;
 use crate::flow::{Flow, Options, Seek, SeekTo};
 use crate::handler::{Call, Fault, Handler, Instance};
 use crate::output::Output;
+use crate::status::HandlerState;
 
 const PARTITIONS: u32 = 3;
 
@@ -75,7 +76,11 @@ fn events_pass_while_handlers_come_and_go() {
         publish(&log, "more", 1_000);
         let other = HandlerConfig { inputs: vec!["more".to_owned()], ..config() };
         flow.install(other, fake(&log)).unwrap();
+        flow.pause("h").unwrap();
         flow.replace(config(), fake(&log)).unwrap();
+        let state = flow.status().remove(0).state;
+        assert!(matches!(state, HandlerState::Paused { .. }), "other inputs end no pause: {state:?}");
+        flow.resume("h").unwrap();
     });
     while outputs(&log) < 6_000 {
         log.serve(&|| false);
@@ -144,6 +149,10 @@ struct Gate {
 struct Looping(Arc<Gate>);
 
 impl Handler for Looping {
+    fn version(&self) -> &'static str {
+        "looping"
+    }
+
     fn instantiate(&self, _driver: DriverKey) -> Result<Box<dyn Instance>, Fault> {
         Ok(Box::new(Looping(Arc::clone(&self.0))))
     }

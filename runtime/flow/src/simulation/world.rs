@@ -71,9 +71,14 @@ impl World {
 
     /// The process dies and comes up again.
     pub(super) fn restart(&mut self, config: HandlerConfig) {
+        self.reopen();
+        self.install(config);
+    }
+
+    /// The process dies and comes up again, without any handler.
+    pub(super) fn reopen(&mut self) {
         self.log.crash();
         (self.shared, self.worker) = start(&self.log, 8_000);
-        self.install(config);
     }
 
     /// Gives one driver a turn, if one is ready.

@@ -8,7 +8,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use tidemill_bus::Partition;
 use tidemill_flow::status::{HandlerState, HandlerStatus, PartitionStatus};
-use tidemill_flow::{Seek, SeekError, SeekTo, UnknownHandler};
+use tidemill_flow::{OperateError, Seek, SeekError, SeekTo, UnknownHandler};
 
 use super::extract::{Names, Settings};
 use super::problem::{Kind, Problem};
@@ -23,6 +23,9 @@ pub(super) struct HandlerEntry {
     name: String,
     /// `running`, `retrying`, `paused`, `stopped`, `failed`, or `not-loaded` when no version of it could be taken.
     state: &'static str,
+    /// Since when it is paused, in milliseconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paused_since: Option<i64>,
     /// SHA-256 of the component in charge.
     version: Option<String>,
     /// Why it does not run, or why its newest file was not taken.
@@ -104,7 +107,8 @@ pub(super) async fn pause(
     State(api): State<Arc<Api>>,
     Names(name): Names<String>,
 ) -> Result<Json<HandlerEntry>, Problem> {
-    api.flow.pause(&name)?;
+    let (flow, handler) = (Arc::clone(&api.flow), name.clone());
+    blocking(move || flow.pause(&handler)).await??;
     show(State(api), Names(name)).await
 }
 
@@ -113,7 +117,8 @@ pub(super) async fn resume(
     State(api): State<Arc<Api>>,
     Names(name): Names<String>,
 ) -> Result<Json<HandlerEntry>, Problem> {
-    api.flow.resume(&name)?;
+    let (flow, handler) = (Arc::clone(&api.flow), name.clone());
+    blocking(move || flow.resume(&handler)).await??;
     show(State(api), Names(name)).await
 }
 
@@ -163,6 +168,7 @@ impl HandlerEntry {
         Self {
             name,
             state: "not-loaded",
+            paused_since: None,
             version: plugin.version.map(|version| version.sha256),
             error: plugin.error,
             inputs: Vec::new(),
@@ -184,16 +190,23 @@ impl HandlerEntry {
     }
 
     fn with_status(self, status: HandlerStatus) -> Self {
+        let paused_since = match status.state {
+            HandlerState::Paused { since } => Some(since),
+            _ => None,
+        };
         let (state, reason) = match status.state {
             HandlerState::Running => ("running", None),
             HandlerState::Retrying(reason) => ("retrying", Some(reason)),
-            HandlerState::Paused => ("paused", None),
+            HandlerState::Paused { .. } => ("paused", None),
             HandlerState::Stopped(reason) => ("stopped", Some(reason)),
             HandlerState::Failed(reason) => ("failed", Some(reason)),
         };
         let counters = status.counters;
         Self {
             state,
+            paused_since,
+            // One look at the flow gives both, so that a handler is never shown to run before its version is.
+            version: Some(status.version.to_string()),
             error: self.error.or(reason),
             inputs: status.inputs.iter().map(ToString::to_string).collect(),
             outputs: status.outputs,
@@ -218,6 +231,16 @@ impl HandlerEntry {
 impl std::convert::From<UnknownHandler> for Problem {
     fn from(unknown: UnknownHandler) -> Self {
         Self::new(Kind::UnknownHandler, unknown.to_string())
+    }
+}
+
+impl std::convert::From<OperateError> for Problem {
+    fn from(error: OperateError) -> Self {
+        match error {
+            OperateError::Unknown(unknown) => unknown.into(),
+            OperateError::Note { source, .. } => source.into(),
+            OperateError::Stopped => Self::new(Kind::Stopping, error.to_string()),
+        }
     }
 }
 
