@@ -1,4 +1,4 @@
-//! Every bound of the bus, each with its reason.
+//! Every bound of the bus, each with its reason. A test names for each of them the test that drives it to full.
 
 use std::time::Duration;
 

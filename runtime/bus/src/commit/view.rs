@@ -8,7 +8,6 @@ use dashmap::DashMap;
 use super::groups::Groups;
 use super::tails::Tails;
 use crate::block::BlockHeader;
-use crate::limits::OVERLAY_BYTES_MAX;
 use crate::tables::{
     BrokenRow, Checkpoint, Deltas, EndRow, HandlerRow, NextId, Owner, ProgressRow, RowError, TableId, Tables,
     TopicRow, Tree, TreeError, partition_of, partition_rest, topic_of,
@@ -105,11 +104,11 @@ impl View {
         Some(Checkpoint { sealed: self.tables.seal()?, living })
     }
 
-    /// Flushes what was replayed before `frame`, if it is more than memory may hold: nobody opens a store with a
+    /// Flushes what was replayed before `frame`, if it is more than the `bytes_max` that memory may hold: nobody opens a store with a
     /// longer tail than that, but tables that are made again are replayed from the first frame.
-    pub(crate) fn make_room(&self, frame: FrameNumber) -> Result<(), TreeError> {
+    pub(crate) fn make_room(&self, frame: FrameNumber, bytes_max: usize) -> Result<(), TreeError> {
         let before = frame.0 - 1;
-        if before <= self.tables.applied() || self.tables.overlay_bytes() < OVERLAY_BYTES_MAX {
+        if before <= self.tables.applied() || self.tables.overlay_bytes() < bytes_max {
             return Ok(());
         }
         self.tables.set_applied(before);

@@ -11,12 +11,9 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use thiserror::Error;
 
-use super::{Background, Inner, Shared, Store};
+use super::{Background, Checkpoints, Inner, Shared, Store};
 use crate::commit::{Committer, Stopped, Work, contained, words_of};
 use crate::crash;
-use crate::limits::{
-    CHECKPOINT_INTERVAL, OVERLAY_BYTES_CHECKPOINT, OVERLAY_BYTES_MAX, UNPERSISTED_BYTES_MAX,
-};
 use crate::log::{Abort, Outcome};
 use crate::notice::Notice;
 use crate::tables::TreeError;
@@ -65,13 +62,13 @@ struct Behind {
 
 impl Behind {
     /// Whether a checkpoint is due, however short the time since the last.
-    fn wants_checkpoint(self) -> bool {
-        self.overlay_bytes >= OVERLAY_BYTES_CHECKPOINT || self.is_far()
+    fn wants_checkpoint(self, bounds: &Checkpoints) -> bool {
+        self.overlay_bytes >= bounds.bytes || self.is_far(bounds)
     }
 
     /// Whether commits must wait for one.
-    fn is_far(self) -> bool {
-        self.overlay_bytes >= OVERLAY_BYTES_MAX || self.journal_bytes >= UNPERSISTED_BYTES_MAX
+    fn is_far(self, bounds: &Checkpoints) -> bool {
+        self.overlay_bytes >= bounds.bytes_max || self.journal_bytes >= bounds.journal_bytes_max
     }
 }
 
@@ -141,8 +138,10 @@ fn checkpoint_loop(shared: &Shared, committer: &Mutex<Committer>) {
     while !shared.pace.is_stopping.load(Ordering::Acquire) {
         {
             let mut lock = shared.pace.lock.lock();
-            if !shared.pace.is_stopping.load(Ordering::Acquire) && !shared.behind().wants_checkpoint() {
-                shared.pace.wanted.wait_for(&mut lock, CHECKPOINT_INTERVAL);
+            if !shared.pace.is_stopping.load(Ordering::Acquire)
+                && !shared.behind().wants_checkpoint(&shared.options.checkpoints)
+            {
+                shared.pace.wanted.wait_for(&mut lock, shared.options.checkpoints.interval);
             }
         }
         if let Err(error) = shared.checkpoint(committer) {
@@ -153,7 +152,7 @@ fn checkpoint_loop(shared: &Shared, committer: &Mutex<Committer>) {
             // The same error at once helps nobody.
             let mut lock = shared.pace.lock.lock();
             if !shared.pace.is_stopping.load(Ordering::Acquire) {
-                shared.pace.wanted.wait_for(&mut lock, CHECKPOINT_INTERVAL);
+                shared.pace.wanted.wait_for(&mut lock, shared.options.checkpoints.interval);
             }
         }
         if let Err(error) = shared.retain(committer) {
@@ -169,7 +168,7 @@ fn compact_loop(shared: &Shared, _: &Mutex<Committer>) {
         }
         let mut lock = shared.pace.lock.lock();
         if !shared.pace.is_stopping.load(Ordering::Acquire) {
-            shared.pace.flushed.wait_for(&mut lock, CHECKPOINT_INTERVAL);
+            shared.pace.flushed.wait_for(&mut lock, shared.options.checkpoints.interval);
         }
     }
 }
@@ -189,13 +188,14 @@ impl Shared {
 
     /// Asks for a checkpoint if one is due, and waits for it if the tables are far behind.
     fn wait_for_checkpoint(&self) {
-        if !self.behind().wants_checkpoint() {
+        let bounds = &self.options.checkpoints;
+        if !self.behind().wants_checkpoint(bounds) {
             return;
         }
         let mut lock = self.pace.lock.lock();
         self.pace.wanted.notify_one();
-        while self.behind().is_far() && !self.pace.is_stopping.load(Ordering::Acquire) {
-            self.pace.done.wait_for(&mut lock, CHECKPOINT_INTERVAL);
+        while self.behind().is_far(bounds) && !self.pace.is_stopping.load(Ordering::Acquire) {
+            self.pace.done.wait_for(&mut lock, bounds.interval);
         }
     }
 
@@ -271,24 +271,5 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.stop();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn checkpoints_come_early_and_commits_wait_when_the_tables_fall_behind() {
-        let behind = |overlay_bytes, journal_bytes| {
-            let behind = Behind { overlay_bytes, journal_bytes };
-            (behind.wants_checkpoint(), behind.is_far())
-        };
-        assert_eq!(behind(OVERLAY_BYTES_CHECKPOINT - 1, UNPERSISTED_BYTES_MAX - 1), (false, false));
-        assert_eq!(behind(OVERLAY_BYTES_CHECKPOINT, 0), (true, false));
-        assert_eq!(behind(OVERLAY_BYTES_MAX - 1, 0), (true, false));
-        assert_eq!(behind(OVERLAY_BYTES_MAX, 0), (true, true));
-        assert_eq!(behind(0, UNPERSISTED_BYTES_MAX), (true, true));
-        assert!(CHECKPOINT_INTERVAL > Duration::ZERO);
     }
 }

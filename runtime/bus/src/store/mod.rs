@@ -26,7 +26,7 @@ pub use crate::commit::{LATENCY_BOUNDS_US, Metrics};
 pub use background::CloseError;
 pub use groups::{Group, GroupPartition};
 pub use open::{OpenError, Parts};
-pub use options::{Background, Control, Hold, Retention, StoreOptions, Sync};
+pub use options::{Background, Checkpoints, Control, Hold, Retention, StoreOptions, Sync};
 pub use topics::{Readers, TopicDetails};
 
 /// The embedded log. Clones share it; when the last one goes, the background threads end, and what was

@@ -106,8 +106,10 @@ impl Store {
     fn open_loaded(parts: Loaded, options: StoreOptions, lock: Option<Lock>) -> Result<Self, OpenError> {
         let view = parts.view;
         let persisted = FrameNumber(view.tables.persisted());
+        let bytes_max = options.checkpoints.bytes_max;
         let (journal, recovery) =
             Journal::open(parts.disk, options.journal, persisted, &mut |frame, section| {
+                view.make_room(frame, bytes_max).map_err(|error| error.to_string())?;
                 replay(&view, frame, section)
             })?;
         view.tables.set_applied(recovery.last.0);
@@ -134,7 +136,6 @@ impl Store {
 
 /// Plays a section of a frame into memory, as it was when the frame was committed.
 fn replay(view: &View, frame: FrameNumber, section: &Section<'_>) -> Result<(), Arc<str>> {
-    view.make_room(frame).map_err(|error| error.to_string())?;
     match section {
         Section::Blocks(headers) => view.recover(headers),
         Section::Delta(delta) => view.apply(delta.owner, delta.bytes)?,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::journal::JournalOptions;
-use crate::limits::PUBLISHERS_BYTES_MAX;
+use crate::limits;
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub struct StoreOptions {
     /// Bytes of publishers' transactions that may wait for the committer; who comes beyond is told that the
     /// store is busy.
     pub publishers_bytes: usize,
+    /// How far the tables on disk may fall behind what is committed.
+    pub checkpoints: Checkpoints,
     /// Who does the store's work.
     pub background: Background,
     /// A fault that a test asks for, to see that it is found.
@@ -35,7 +37,8 @@ impl StoreOptions {
             sync: Sync::default(),
             retention: Retention::default(),
             journal: JournalOptions::default(),
-            publishers_bytes: PUBLISHERS_BYTES_MAX,
+            publishers_bytes: limits::PUBLISHERS_BYTES_MAX,
+            checkpoints: Checkpoints::default(),
             background: Background::default(),
             control: Control::default(),
         }
@@ -79,6 +82,30 @@ pub enum Hold {
     Handlers,
     /// Nothing; what a group loses is counted.
     None,
+}
+
+/// How far the tables on disk may fall behind what is committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkpoints {
+    /// Longest time between two checkpoints while there is something to flush.
+    pub interval: Duration,
+    /// Bytes of changes in memory at which a checkpoint begins at once.
+    pub bytes: usize,
+    /// Bytes of changes in memory at which commits wait for it.
+    pub bytes_max: usize,
+    /// Bytes of journal that are not in the tables at which commits wait for it: they bound the time to open.
+    pub journal_bytes_max: u64,
+}
+
+impl Default for Checkpoints {
+    fn default() -> Self {
+        Self {
+            interval: limits::CHECKPOINT_INTERVAL,
+            bytes: limits::OVERLAY_BYTES_CHECKPOINT,
+            bytes_max: limits::OVERLAY_BYTES_MAX,
+            journal_bytes_max: limits::UNPERSISTED_BYTES_MAX,
+        }
+    }
 }
 
 /// Who does the store's work.

@@ -14,6 +14,7 @@ mod living;
 mod lsm;
 mod model;
 mod overlay;
+mod reread;
 mod rows;
 mod tree;
 
@@ -26,5 +27,7 @@ pub(crate) use living::is_expired;
 pub use lsm::LsmTables;
 pub(crate) use lsm::suspect_path;
 pub use model::ModelTables;
+#[doc(hidden)]
+pub use reread::{reread_change, reread_key, reread_row};
 pub(crate) use rows::{BrokenRow, EndRow, HandlerRow, NextId, OnceRow, ProgressRow, RowError, TopicRow};
 pub use tree::{Entry, Tree, TreeError, TreeFault};

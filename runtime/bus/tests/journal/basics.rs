@@ -9,7 +9,7 @@ use tidemill_bus::journal::{
     AppendError, BlockError, Delta, FrameParts, Housekeeping, Journal, JournalOptions, OpenError, ReadHint,
     Seek,
 };
-use tidemill_bus::limits::{BLOCK_BYTES_MAX, SEGMENT_BYTES_MAX};
+use tidemill_bus::limits::{BLOCK_BYTES_MAX, FRAME_BYTES_MAX, SEGMENT_BYTES_MAX};
 use tidemill_bus::testing::{FakeDisk, Fault};
 use tidemill_bus::{DriverKey, FrameNumber, Offset};
 
@@ -349,6 +349,23 @@ fn a_block_that_no_reader_would_take_is_refused() {
     let blocks = [block(partition(0), 0, 1, &[&value], false)];
     let refused = journal.append(FrameParts { blocks: &blocks, deltas: &[] });
     assert!(matches!(refused, Err(AppendError::TooLarge { .. })));
+    append(&mut journal, 0, 10).unwrap();
+}
+
+#[test]
+fn a_frame_beyond_the_bound_is_refused() {
+    let (_, disk) = fake();
+    let (mut journal, ..) = open(&disk, options(), 0).unwrap();
+    let value = vec![0; usize::try_from(BLOCK_BYTES_MAX / 2).unwrap()];
+    // The blocks share their columns, so that only the frame is large.
+    let one = block(partition(0), 0, 1, &[&value], false);
+    let blocks = vec![one; usize::try_from(FRAME_BYTES_MAX / (BLOCK_BYTES_MAX / 2)).unwrap()];
+    match journal.append(FrameParts { blocks: &blocks, deltas: &[] }) {
+        Err(AppendError::TooLarge { bytes, limit }) => {
+            assert!(bytes > limit && limit == FRAME_BYTES_MAX, "{bytes}");
+        }
+        other => panic!("{other:?}"),
+    }
     append(&mut journal, 0, 10).unwrap();
 }
 

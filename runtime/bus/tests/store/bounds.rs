@@ -1,18 +1,26 @@
-//! Every bound of the bus driven to full: what is beyond it is refused by name, and the store goes on.
+//! Every bound of the bus driven to full: what is beyond it is refused by name, or waits, and the store goes on.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
 use tidemill_bus::journal::{Housekeeping, JournalOptions};
 use tidemill_bus::limits::{
-    BODY_COPY_BYTES_MAX, DRIVERS_BYTES_MAX, FIRST_SEGMENT_BYTES, FRAME_BYTES_MAX, GROUP_BYTES_MAX,
-    HOUSEKEEPING_JOBS_MAX, IDEMPOTENCY_KEY_BYTES_MAX, INDEX_CACHE_BYTES, NAME_BYTES_MAX, NEW_BLOCK_BYTES_MAX,
-    NOTE_BYTES_MAX, OPEN_SEGMENTS_MAX, PARTITIONS_DEFAULT, PARTITIONS_MAX, PUBLISHERS_BYTES_MAX,
-    QUEUE_LEN_MAX, SEGMENT_BYTES, STATE_KEY_BYTES_MAX, STATE_VALUE_BYTES_MAX, TRANSACTION_BYTES_MAX,
+    BODY_COPY_BYTES_MAX, CHECKPOINT_INTERVAL, DRIVERS_BYTES_MAX, FIRST_SEGMENT_BYTES, FRAME_BYTES_MAX,
+    GROUP_BYTES_MAX, HOUSEKEEPING_JOBS_MAX, IDEMPOTENCY_KEY_BYTES_MAX, INDEX_CACHE_BYTES, NAME_BYTES_MAX,
+    NEW_BLOCK_BYTES_MAX, NOTE_BYTES_MAX, OPEN_SEGMENTS_MAX, OVERLAY_BYTES_CHECKPOINT, OVERLAY_BYTES_MAX,
+    PARTITIONS_DEFAULT, PARTITIONS_MAX, PUBLISHERS_BYTES_MAX, QUEUE_LEN_MAX, SEGMENT_BYTES,
+    STATE_KEY_BYTES_MAX, STATE_VALUE_BYTES_MAX, TRANSACTION_BYTES_MAX, UNPERSISTED_BYTES_MAX,
 };
-use tidemill_bus::log::{Abort, AdminError, Log, Outcome, Topic};
-use tidemill_bus::store::{Hold, Retention, Store};
+use tidemill_bus::log::{Abort, AdminError, Answer, Answered, Log, Outcome, Row, Topic};
+use tidemill_bus::store::{Background, Checkpoints, Hold, Metrics, Parts, Retention, Store};
+use tidemill_bus::tables::{Entry, Living, ModelTables, Tree, TreeError};
 use tidemill_bus::transaction::{IdempotencyKey, NewBlock, StateWrites};
 use tidemill_bus::{Columns, DriverKey, Event, Offset, Partition, Transaction};
 
-use crate::harness::{ALL, World, aborted, block, commit_group, committed, driver, publish, topic, values};
+use crate::harness::{
+    ALL, World, aborted, block, commit_group, committed, driver, next_of, publish, step, topic, values,
+};
 
 struct Bounds {
     store: Store,
@@ -201,27 +209,217 @@ fn segments_and_what_is_kept_of_them() {
     assert!(store.range(target).unwrap().start > Offset(0));
 }
 
-/// Every bound is named by a test.
-#[test]
-fn each_bound_has_a_test_that_names_it() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let limits = std::fs::read_to_string(root.join("src/limits.rs")).unwrap();
-    let mut tested = String::new();
-    let mut directories = vec![root.join("src"), root.join("tests")];
-    while let Some(directory) = directories.pop() {
-        for entry in std::fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                directories.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = std::fs::read_to_string(&path).unwrap();
-                let in_suite = path.starts_with(root.join("tests"));
-                let start = if in_suite { Some(0) } else { text.find("#[cfg(test)]\nmod tests") };
-                tested.extend(start.map(|start| text[start..].to_owned()));
-            }
+/// A tree whose next flush waits at the gate, and says that it does.
+struct Gated {
+    tables: ModelTables,
+    gate: Arc<Gate>,
+}
+
+#[derive(Default)]
+struct Gate {
+    is_shut: AtomicBool,
+    is_reached: AtomicBool,
+}
+
+impl Gate {
+    fn pass(&self) {
+        while self.is_shut.load(Ordering::Acquire) {
+            self.is_reached.store(true, Ordering::Release);
+            std::thread::yield_now();
         }
     }
-    let names = limits.lines().filter_map(|line| line.strip_prefix("pub const ")?.split(':').next());
-    let untested: Vec<&str> = names.filter(|name| !tested.contains(name)).collect();
-    assert_eq!(untested, [] as [&str; 0]);
+}
+
+impl Tree for Gated {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, TreeError> {
+        self.tables.get(key)
+    }
+
+    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, TreeError> {
+        self.tables.scan(prefix, after, limit)
+    }
+
+    fn persist(&self, frame: u64, entries: &mut dyn Iterator<Item = Entry>) -> Result<(), TreeError> {
+        self.gate.pass();
+        self.tables.persist(frame, entries)
+    }
+
+    fn persisted(&self) -> u64 {
+        self.tables.persisted()
+    }
+
+    fn retain(&self, living: Living) {
+        self.tables.retain(living);
+    }
+
+    fn compact(&self) -> Result<(), TreeError> {
+        self.tables.compact()
+    }
+}
+
+/// Whether an answer came before the gate was opened.
+struct Early(Arc<Gate>, Mutex<Vec<bool>>);
+
+impl Answered for Early {
+    fn answered(&self, _: u64, outcome: Outcome) {
+        committed(outcome);
+        self.1.lock().push(self.0.is_shut.load(Ordering::Acquire));
+    }
+}
+
+/// Commits with the gate shut until the bound is reached, then once more, which must wait for the gate, and opens it.
+fn wait_at_the_gate(checkpoints: Checkpoints, is_full: impl Fn(&Metrics) -> bool) {
+    let mut world = World::new(1);
+    world.options.background = Background::Threads;
+    world.options.checkpoints = checkpoints;
+    let gate = Arc::new(Gate::default());
+    let parts = Parts {
+        disk: Arc::new(world.disk.clone()),
+        tree: Box::new(Gated { tables: world.tables.clone(), gate: Arc::clone(&gate) }),
+        clock: Arc::clone(&world.clock) as _,
+    };
+    let store = Store::open_on(parts, world.options.clone()).unwrap();
+    let target = topic(&store, "t").partition(Partition(0));
+    let driver = driver(store.handler_id("h").unwrap(), 0);
+    gate.is_shut.store(true, Ordering::Release);
+    let write = || {
+        let mut state = StateWrites::default();
+        state.push(&store.metrics().frames.to_le_bytes(), Some(&[1; 100]));
+        let epoch = store.epoch(driver);
+        Transaction { driver: Some(driver), epoch, state, ..publish(target, &[&[2; 100]]) }
+    };
+    while !is_full(&store.metrics()) {
+        committed(store.commit(write()));
+    }
+    while !gate.is_reached.load(Ordering::Acquire) {
+        std::thread::yield_now();
+    }
+    let early = Arc::new(Early(Arc::clone(&gate), Mutex::default()));
+    store.submit(write(), Answer { to: Arc::clone(&early) as _, token: 0 });
+    // Time enough to be wrong in.
+    for _ in 0..1_000 {
+        std::thread::yield_now();
+    }
+    assert_eq!(*early.1.lock(), [] as [bool; 0]);
+    gate.is_shut.store(false, Ordering::Release);
+    while early.1.lock().is_empty() {
+        std::thread::yield_now();
+    }
+    assert_eq!(*early.1.lock(), [false]);
+    store.close().unwrap();
+}
+
+/// Far away, so that a test sees the bound alone that it lowers.
+fn far() -> Checkpoints {
+    let interval = std::time::Duration::from_hours(1);
+    Checkpoints { interval, bytes: usize::MAX, bytes_max: usize::MAX, journal_bytes_max: u64::MAX }
+}
+
+#[test]
+fn changes_in_memory() {
+    let default = Checkpoints::default();
+    assert_eq!((default.bytes, default.bytes_max), (OVERLAY_BYTES_CHECKPOINT, OVERLAY_BYTES_MAX));
+    assert_eq!(default.journal_bytes_max, UNPERSISTED_BYTES_MAX);
+    // A checkpoint begins at the lower bound, and frees what the upper one counts when it ends.
+    let checkpoints = Checkpoints { bytes: 1_000, bytes_max: 4_000, ..far() };
+    wait_at_the_gate(checkpoints, |metrics| metrics.overlay_bytes >= 4_000);
+}
+
+#[test]
+fn journal_that_is_not_in_the_tables() {
+    let checkpoints = Checkpoints { journal_bytes_max: 3_000, ..far() };
+    wait_at_the_gate(checkpoints, |metrics| metrics.frame_bytes >= 3_000);
+}
+
+#[test]
+fn changes_that_are_replayed() {
+    let mut world = World::new(1);
+    let store = world.open().unwrap();
+    let source = topic(&store, "t").partition(Partition(0));
+    let driver = driver(store.handler_id("h").unwrap(), 0);
+    for next in 0..100_u64 {
+        let mut state = StateWrites::default();
+        state.push(&next.to_le_bytes(), Some(&[7; 100]));
+        committed(store.commit(Transaction { state, ..step(&store, driver, source, next) }));
+        committed(store.commit(publish(source, &[b"x"])));
+    }
+    drop(store);
+    world.options.checkpoints.bytes_max = 2_000;
+    let store = world.open().unwrap();
+    assert!((5..100).contains(&world.tables.flushes().len()), "{:?}", world.tables.flushes());
+    assert_eq!(store.state_scan(driver, b"", None, 999).unwrap().len(), 100);
+    assert_eq!(next_of(&store, driver, source), Some(99));
+    assert_eq!(values(&store, source, Offset(0), ALL).len(), 100);
+    drop(store);
+    // What was flushed while it was opened is as good as any checkpoint.
+    assert_eq!(values(&world.open().unwrap(), source, Offset(0), ALL).len(), 100);
+}
+
+#[test]
+fn time_between_checkpoints() {
+    assert_eq!(Checkpoints::default().interval, CHECKPOINT_INTERVAL);
+    let mut world = World::new(1);
+    world.options.background = Background::Threads;
+    world.options.checkpoints = Checkpoints { interval: std::time::Duration::from_millis(1), ..far() };
+    let store = world.open().unwrap();
+    committed(store.commit(publish(topic(&store, "t").partition(Partition(0)), &[b"x"])));
+    while store.metrics().persisted_frame < store.metrics().applied_frame {
+        std::thread::yield_now();
+    }
+}
+
+/// For every bound the test that drives it to full, with its file.
+const DRIVEN: [(&str, &str, &str); 32] = [
+    ("SEGMENT_BYTES", "tests/store/bounds.rs", "segments_and_what_is_kept_of_them"),
+    ("FIRST_SEGMENT_BYTES", "tests/store/bounds.rs", "segments_and_what_is_kept_of_them"),
+    ("FRAME_BYTES_MAX", "tests/journal/basics.rs", "a_frame_beyond_the_bound_is_refused"),
+    ("SEGMENT_BYTES_MAX", "tests/journal/basics.rs", "a_segment_has_a_bound_whatever_the_options_say"),
+    ("BLOCK_BYTES_MAX", "tests/journal/basics.rs", "a_block_that_no_reader_would_take_is_refused"),
+    ("INDEX_CACHE_BYTES", "tests/store/bounds.rs", "segments_and_what_is_kept_of_them"),
+    ("OPEN_SEGMENTS_MAX", "tests/store/bounds.rs", "segments_and_what_is_kept_of_them"),
+    ("BODY_COPY_BYTES_MAX", "tests/store/bounds.rs", "segments_and_what_is_kept_of_them"),
+    ("HOUSEKEEPING_JOBS_MAX", "tests/store/bounds.rs", "segments_and_what_is_kept_of_them"),
+    ("LOCK_WAIT_MS", "tests/store/directory.rs", "a_directory_in_use_names_who_has_it"),
+    ("NAME_BYTES_MAX", "tests/store/bounds.rs", "names_and_partitions"),
+    ("PARTITIONS_DEFAULT", "tests/store/bounds.rs", "names_and_partitions"),
+    ("PARTITIONS_MAX", "tests/store/bounds.rs", "names_and_partitions"),
+    ("NEW_BLOCK_BYTES_MAX", "tests/store/bounds.rs", "blocks_events_and_transactions"),
+    ("TRANSACTION_BYTES_MAX", "tests/store/bounds.rs", "blocks_events_and_transactions"),
+    ("GROUP_BYTES_MAX", "tests/store/bounds.rs", "bytes_of_a_group"),
+    ("STATE_KEY_BYTES_MAX", "tests/store/bounds.rs", "state_and_idempotency_keys"),
+    ("STATE_VALUE_BYTES_MAX", "tests/store/bounds.rs", "state_and_idempotency_keys"),
+    ("NOTE_BYTES_MAX", "tests/store/bounds.rs", "notes"),
+    ("IDEMPOTENCY_KEY_BYTES_MAX", "tests/store/bounds.rs", "state_and_idempotency_keys"),
+    (
+        "IDEMPOTENCY_AGE_MAX",
+        "tests/store/answers.rs",
+        "a_publish_sent_again_is_answered_with_its_runs_and_done_once",
+    ),
+    ("PUBLISHERS_BYTES_MAX", "tests/store/bounds.rs", "bytes_that_wait"),
+    ("DRIVERS_BYTES_MAX", "tests/store/bounds.rs", "bytes_that_wait"),
+    ("QUEUE_LEN_MAX", "tests/store/bounds.rs", "transactions_that_wait"),
+    ("TAILS_BYTES_MAX", "src/commit/tails.rs", "when_full_the_oldest_blocks_go_and_the_ends_stay"),
+    ("READ_CACHE_BYTES_MAX", "src/store/read.rs", "when_full_the_blocks_read_first_go"),
+    ("OVERLAY_BYTES_CHECKPOINT", "tests/store/bounds.rs", "changes_in_memory"),
+    ("OVERLAY_BYTES_MAX", "tests/store/bounds.rs", "changes_in_memory"),
+    ("UNPERSISTED_BYTES_MAX", "tests/store/bounds.rs", "journal_that_is_not_in_the_tables"),
+    ("CHECKPOINT_INTERVAL", "tests/store/bounds.rs", "time_between_checkpoints"),
+    ("CLOCK_LEAP_MAX", "src/clock.rs", "a_leap_of_more_than_an_hour_is_not_followed_and_said_once"),
+    ("NOTICES_MAX", "src/notice.rs", "when_full_the_oldest_notice_goes"),
+];
+
+#[test]
+fn each_bound_is_driven_to_full_by_a_test() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |file: &str| std::fs::read_to_string(root.join(file)).unwrap();
+    let limits = read("src/limits.rs");
+    let names: Vec<&str> =
+        limits.lines().filter_map(|line| line.strip_prefix("pub const ")?.split(':').next()).collect();
+    for (bound, file, test) in DRIVEN {
+        assert!(names.contains(&bound), "{bound} is no bound any more");
+        assert!(read(file).contains(&format!("fn {test}()")), "{file} has no test {test}");
+    }
+    let is_driven = |name: &&str| DRIVEN.iter().any(|(bound, ..)| bound == name);
+    let missing: Vec<&str> = names.into_iter().filter(|name| !is_driven(name)).collect();
+    assert_eq!(missing, [] as [&str; 0]);
 }
