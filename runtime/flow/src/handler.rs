@@ -13,6 +13,12 @@ pub trait Handler: Send + Sync + 'static {
     /// A fresh instance for `driver`.
     fn instantiate(&self, driver: DriverKey) -> Result<Box<dyn Instance>, Fault>;
 
+    /// As [`Handler::instantiate`], for one whose initializers may run long: then it tells `pace`.
+    fn instantiate_at(&self, driver: DriverKey, pace: Arc<dyn Pace>) -> Result<Box<dyn Instance>, Fault> {
+        drop(pace);
+        self.instantiate(driver)
+    }
+
     /// What tells it apart from other versions, at most [`crate::limits::VERSION_BYTES`]: for a component its hash.
     fn version(&self) -> &str;
 

@@ -12,6 +12,10 @@ pub const WORKERS_PER_CORE: usize = 4;
 /// Slow permits for each two cores, at least one: slow calls together get about a third of the machine.
 pub const SLOW_PERMITS_PER_TWO_CORES: usize = 1;
 
+/// Slow calls for each core, those included that wait for a slow permit: with so many, a handler that was slow the
+/// last time gets no permit, so that half of the workers are left for the others however many guests loop.
+pub const SLOW_CALLS_PER_CORE: usize = 2;
+
 /// Transactions of one driver that may be unanswered: one is being synced while the next is built on it.
 pub const TRANSACTIONS_IN_FLIGHT: usize = 2;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tidemill_flow::handler::{Call, Fault, Instance as FlowInstance, StateReader};
+use tidemill_flow::handler::{Call, Fault, Instance as FlowInstance, Pace, StateReader};
 use tidemill_flow::output::Output;
 use tidemill_flow::{DriverKey, Offset};
 use wasmtime::component::{self, ComponentExportIndex, InstancePre, TypedFunc};
@@ -113,14 +113,15 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
-    /// Instantiates `pre` for `driver`.
+    /// Instantiates `pre` for `driver`; `pace` is told if the guest's initializers run long.
     pub(crate) fn new(
         pre: &InstancePre<Guest>,
         shared: &Arc<Shared>,
         driver: DriverKey,
+        pace: Option<Arc<dyn Pace>>,
     ) -> Result<Self, Fault> {
         let limits = shared.config.limits;
-        let clock = Clock::start(INSTANTIATION_DEADLINE, None);
+        let clock = Clock::start(INSTANTIATION_DEADLINE, pace);
         let ticks = clock.first_look();
         let guest = Guest {
             shared: shared.clone(),
@@ -162,9 +163,9 @@ impl Instance {
     }
 
     /// Takes the place of this instance with a fresh one.
-    fn replace(&mut self) -> Result<(), Fault> {
+    fn replace(&mut self, pace: &Arc<dyn Pace>) -> Result<(), Fault> {
         let Guest { shared, driver, .. } = self.store.data();
-        *self = Self::new(&self.pre, &shared.clone(), *driver)?;
+        *self = Self::new(&self.pre, &shared.clone(), *driver, Some(pace.clone()))?;
         Ok(())
     }
 }
@@ -172,7 +173,7 @@ impl Instance {
 impl FlowInstance for Instance {
     fn process(&mut self, call: Call<'_>) -> Result<Output, Fault> {
         if self.store.data().budget.past_watermark() {
-            self.replace()?;
+            self.replace(&call.pace)?;
         }
         let batch = BatchRecord::of(&call);
         let clock = Clock::start(call.deadline, Some(call.pace));

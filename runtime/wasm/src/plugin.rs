@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tidemill_flow::config::HandlerConfig;
-use tidemill_flow::handler::{Fault, Handler, Instance as FlowInstance};
+use tidemill_flow::handler::{Fault, Handler, Instance as FlowInstance, Pace};
 use tidemill_flow::{DriverKey, HandlerId, Lane, Partition};
 use wasmtime::component::types::{self, ComponentItem};
 use wasmtime::component::{
@@ -220,7 +220,7 @@ impl Plugin {
     /// Makes an instance and throws it away: does it start, and does it like its configuration?
     fn try_out(&self, check: Option<&ComponentExportIndex>) -> Result<(), LoadError> {
         let mut instance =
-            Instance::new(&self.pre, &self.shared, NOBODY).map_err(LoadError::Instantiation)?;
+            Instance::new(&self.pre, &self.shared, NOBODY, None).map_err(LoadError::Instantiation)?;
         let Some(check) = check else { return Ok(()) };
         instance.check(check).map_err(LoadError::Check)?.map_err(LoadError::RefusesConfig)
     }
@@ -252,7 +252,11 @@ impl Handler for Plugin {
     }
 
     fn instantiate(&self, driver: DriverKey) -> Result<Box<dyn FlowInstance>, Fault> {
-        Ok(Box::new(Instance::new(&self.pre, &self.shared, driver)?))
+        Ok(Box::new(Instance::new(&self.pre, &self.shared, driver, None)?))
+    }
+
+    fn instantiate_at(&self, driver: DriverKey, pace: Arc<dyn Pace>) -> Result<Box<dyn FlowInstance>, Fault> {
+        Ok(Box::new(Instance::new(&self.pre, &self.shared, driver, Some(pace))?))
     }
 
     fn has_state(&self) -> bool {

@@ -10,6 +10,7 @@ use tidemill_bus::Log;
 
 use super::Cell;
 use super::budget::Budget;
+use super::permits::{Permit, Permits};
 use super::turn::Rest;
 use crate::scheduler::{Policy, Ripeness, Scheduler, Slot};
 
@@ -57,8 +58,7 @@ pub(crate) struct Core {
 
 struct Queue {
     scheduler: Scheduler<Arc<Cell>>,
-    permits: usize,
-    slow_permits: usize,
+    permits: Permits,
     /// Ready drivers that found no budget.
     starved: Vec<Arc<Cell>>,
 }
@@ -69,23 +69,21 @@ pub(crate) struct Job {
     pub(crate) since: Duration,
 }
 
-/// Which permit a worker gives back.
+/// What a turn used of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Permit {
-    Quick,
-    Slow,
+pub(crate) struct Used {
+    /// What it gives back.
+    pub(crate) permit: Permit,
+    /// How long it waited for it.
+    pub(crate) waited: Duration,
 }
 
 impl Core {
     /// A core whose `permits` calls run at a time, with `bytes` of budget.
     pub(crate) fn new(log: Arc<dyn Log>, clock: Box<dyn Clock>, options: (usize, usize, Policy)) -> Self {
         let (permits, bytes, policy) = options;
-        let queue = Queue {
-            scheduler: Scheduler::new(policy),
-            permits,
-            slow_permits: (permits * crate::limits::SLOW_PERMITS_PER_TWO_CORES / 2).max(1),
-            starved: Vec::new(),
-        };
+        let queue =
+            Queue { scheduler: Scheduler::new(policy), permits: Permits::new(permits), starved: Vec::new() };
         Self {
             log,
             clock,
@@ -119,7 +117,7 @@ impl Core {
         for cell in woken {
             queue.push(cell, Ripeness::Fresh, now);
         }
-        if queue.permits > 0 {
+        if queue.permits.has_quick() {
             self.work.notify_one();
         }
     }
@@ -133,11 +131,11 @@ impl Core {
             }
             let now = self.clock.now();
             queue.ring(now);
-            if queue.permits > 0
+            if queue.permits.has_quick()
                 && let Some((_, cell)) = queue.scheduler.take(now)
             {
-                queue.permits -= 1;
-                if queue.permits > 0 && queue.scheduler.has_work() {
+                queue.permits.take_quick();
+                if queue.permits.has_quick() && queue.scheduler.has_work() {
                     self.work.notify_one();
                 }
                 return Some(Job { cell, since: now });
@@ -167,20 +165,18 @@ impl Core {
     }
 
     /// A turn is over: charges it, and puts the driver where it waits.
-    pub(crate) fn finish(&self, job: Job, rest: Rest, permit: Option<Permit>) {
+    pub(crate) fn finish(&self, job: Job, rest: Rest, used: Option<Used>) {
         let Job { cell, since } = job;
         let now = self.clock.now();
         let mut queue = self.queue.lock();
         let slot = cell.slot();
-        queue.scheduler.charge(slot, now.saturating_sub(since));
-        match permit {
-            Some(Permit::Quick) => queue.permits += 1,
-            Some(Permit::Slow) => {
-                queue.slow_permits += 1;
-                queue.scheduler.release(slot);
+        let waited = used.map_or(Duration::ZERO, |used| used.waited);
+        queue.scheduler.charge(slot, now.saturating_sub(since + waited));
+        if let Some(Used { permit, .. }) = used {
+            queue.give_back(slot, permit);
+            if permit == Permit::Slow {
                 self.slow.notify_one();
             }
-            None => {}
         }
         match rest {
             Rest::Ready(ripeness) => {
@@ -194,7 +190,7 @@ impl Core {
             Rest::Idle => queue.rest(&cell, now),
             Rest::Starved => self.starve(&mut queue, cell, now),
         }
-        if queue.permits > 0 && queue.scheduler.has_work() {
+        if queue.permits.has_quick() && queue.scheduler.has_work() {
             self.work.notify_one();
         }
     }
@@ -239,23 +235,23 @@ impl Core {
             let now = self.clock.now();
             let mut queue = self.queue.lock();
             self.feed(&mut queue, now);
-            if queue.permits > 0 {
+            if queue.permits.has_quick() {
                 self.work.notify_one();
             }
         }
     }
 
     /// A call runs long: its worker gives its permit back and waits for a slow one. Until it ends, its handler
-    /// gets no further permit.
-    pub(crate) fn slow(&self, slot: Slot) {
+    /// gets no further permit. Returns how long it waited.
+    pub(crate) fn slow(&self, slot: Slot) -> Duration {
+        let begun = self.clock.now();
         let mut queue = self.queue.lock();
-        queue.scheduler.hold(slot);
-        queue.permits += 1;
+        queue.turn_slow(slot);
         self.work.notify_one();
-        while queue.slow_permits == 0 {
+        while !queue.permits.take_slow() {
             self.slow.wait(&mut queue);
         }
-        queue.slow_permits -= 1;
+        self.clock.now().saturating_sub(begun)
     }
 
     /// No driver is handed out any more.
@@ -277,6 +273,25 @@ impl Core {
 }
 
 impl Queue {
+    /// A call of `slot` has ended.
+    fn give_back(&mut self, slot: Slot, permit: Permit) {
+        self.permits.give_back(permit);
+        match permit {
+            Permit::Quick => self.scheduler.was_quick(slot),
+            Permit::Slow => {
+                self.scheduler.release(slot);
+                self.scheduler.crowd(self.permits.is_crowded());
+            }
+        }
+    }
+
+    /// A call of `slot` has become slow.
+    fn turn_slow(&mut self, slot: Slot) {
+        self.permits.turn_slow();
+        self.scheduler.hold(slot);
+        self.scheduler.crowd(self.permits.is_crowded());
+    }
+
     /// Puts a driver in the queue. The place of a handler that is gone may be another's by now.
     fn push(&mut self, cell: Arc<Cell>, ripeness: Ripeness, now: Duration) {
         if !cell.installed().is_gone() {

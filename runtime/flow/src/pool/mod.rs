@@ -5,6 +5,7 @@ mod budget;
 mod cell;
 mod core;
 mod mail;
+mod permits;
 mod turn;
 mod worker;
 

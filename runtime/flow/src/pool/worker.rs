@@ -1,13 +1,15 @@
 //! The threads: each takes a driver and a permit, gives it a turn, and puts it back. Knows no event.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tidemill_bus::{Batch, Partition, TopicId, TopicPartition};
 
 use super::Core;
-use super::core::Permit;
+use super::core::Used;
+use super::permits::Permit;
 use super::turn::turn;
 use crate::handler::Pace;
 use crate::outcome::{Scatter, Target};
@@ -37,6 +39,7 @@ impl Worker {
                 core: Arc::clone(core),
                 slot: AtomicUsize::new(0),
                 slow: AtomicBool::new(false),
+                waited_ns: AtomicU64::new(0),
             }),
         }
     }
@@ -63,8 +66,8 @@ fn work(core: &Arc<Core>) {
     while let Some(job) = core.next() {
         worker.pace.begin(job.cell.slot());
         let rest = turn(&job.cell, &mut worker);
-        let permit = worker.pace.permit();
-        core.finish(job, rest, Some(permit));
+        let used = worker.pace.used();
+        core.finish(job, rest, Some(used));
     }
 }
 
@@ -73,23 +76,32 @@ pub(super) struct WorkerPace {
     core: Arc<Core>,
     slot: AtomicUsize,
     slow: AtomicBool,
+    waited_ns: AtomicU64,
 }
 
 impl WorkerPace {
     fn begin(&self, slot: Slot) {
         self.slot.store(slot.0, Ordering::Relaxed);
         self.slow.store(false, Ordering::Relaxed);
+        self.waited_ns.store(0, Ordering::Relaxed);
     }
 
-    fn permit(&self) -> Permit {
-        if self.slow.load(Ordering::Relaxed) { Permit::Slow } else { Permit::Quick }
+    /// How long the turn has waited for a slow permit.
+    pub(super) fn waited(&self) -> Duration {
+        Duration::from_nanos(self.waited_ns.load(Ordering::Relaxed))
+    }
+
+    fn used(&self) -> Used {
+        let permit = if self.slow.load(Ordering::Relaxed) { Permit::Slow } else { Permit::Quick };
+        Used { permit, waited: self.waited() }
     }
 }
 
 impl Pace for WorkerPace {
     fn slow(&self) {
         if !self.slow.swap(true, Ordering::Relaxed) {
-            self.core.slow(Slot(self.slot.load(Ordering::Relaxed)));
+            let waited = self.core.slow(Slot(self.slot.load(Ordering::Relaxed)));
+            self.waited_ns.store(u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         }
     }
 }

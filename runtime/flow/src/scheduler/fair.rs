@@ -13,6 +13,8 @@ pub(super) struct Fair<T> {
     vacant: Vec<Slot>,
     /// Handlers with ripe drivers, the next in turn first.
     ring: VecDeque<Slot>,
+    /// So many calls are slow that handlers which were slow the last time wait too.
+    crowded: bool,
 }
 
 struct Share<T> {
@@ -22,25 +24,27 @@ struct Share<T> {
     balance: i64,
     /// Long calls that hold it.
     held: u32,
+    /// Whether its last call was a long one.
+    suspect: bool,
 }
 
 impl<T> Default for Fair<T> {
     fn default() -> Self {
-        Self { shares: Vec::new(), vacant: Vec::new(), ring: VecDeque::new() }
+        Self { shares: Vec::new(), vacant: Vec::new(), ring: VecDeque::new(), crowded: false }
     }
 }
 
 impl<T> Fair<T> {
     pub(super) fn open(&mut self) -> Slot {
         self.vacant.pop().unwrap_or_else(|| {
-            self.shares.push(Share { drivers: VecDeque::new(), balance: 0, held: 0 });
+            self.shares.push(Share { drivers: VecDeque::new(), balance: 0, held: 0, suspect: false });
             Slot(self.shares.len() - 1)
         })
     }
 
     pub(super) fn close(&mut self, slot: Slot) {
         self.ring.retain(|other| *other != slot);
-        self.shares[slot.0] = Share { drivers: VecDeque::new(), balance: 0, held: 0 };
+        self.shares[slot.0] = Share { drivers: VecDeque::new(), balance: 0, held: 0, suspect: false };
         self.vacant.push(slot);
     }
 
@@ -78,6 +82,15 @@ impl<T> Fair<T> {
 
     pub(super) fn hold(&mut self, slot: Slot) {
         self.shares[slot.0].held += 1;
+        self.shares[slot.0].suspect = true;
+    }
+
+    pub(super) fn was_quick(&mut self, slot: Slot) {
+        self.shares[slot.0].suspect = false;
+    }
+
+    pub(super) fn crowd(&mut self, crowded: bool) {
+        self.crowded = crowded;
     }
 
     pub(super) fn release(&mut self, slot: Slot) {
@@ -86,7 +99,8 @@ impl<T> Fair<T> {
     }
 
     pub(super) fn is_held(&self, slot: Slot) -> bool {
-        self.shares[slot.0].held > 0
+        let share = &self.shares[slot.0];
+        share.held > 0 || (share.suspect && self.crowded)
     }
 
     pub(super) fn has_work(&self) -> bool {
@@ -106,13 +120,13 @@ impl<T> Fair<T> {
     /// Adds as many rounds at once as the richest handler needs; `None` if all are held.
     fn add_rounds(&mut self) -> Option<()> {
         let quantum = i64::try_from(limits::QUANTUM.as_nanos()).unwrap_or(i64::MAX);
-        let shares = &mut self.shares;
-        let served = |slot: &&Slot| shares[slot.0].held == 0;
-        let richest = self.ring.iter().filter(served).map(|slot| shares[slot.0].balance).max()?;
+        let served = |slot: &&Slot| !self.is_held(**slot);
+        let richest = self.ring.iter().filter(served).map(|slot| self.shares[slot.0].balance).max()?;
         let rounds = richest.saturating_neg() / quantum + 1;
-        for slot in &self.ring {
-            let share = &mut shares[slot.0];
-            if share.held == 0 {
+        for at in 0..self.ring.len() {
+            let slot = self.ring[at];
+            if !self.is_held(slot) {
+                let share = &mut self.shares[slot.0];
                 share.balance = share.balance.saturating_add(rounds.saturating_mul(quantum));
             }
         }

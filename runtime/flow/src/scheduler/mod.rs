@@ -99,6 +99,16 @@ impl<T> Scheduler<T> {
         self.fair.hold(slot);
     }
 
+    /// A call of `slot` was over before it was a long one.
+    pub(crate) fn was_quick(&mut self, slot: Slot) {
+        self.fair.was_quick(slot);
+    }
+
+    /// Whether handlers whose last call was a long one wait too, because so many calls are.
+    pub(crate) fn crowd(&mut self, crowded: bool) {
+        self.fair.crowd(crowded);
+    }
+
     /// The long call has ended.
     pub(crate) fn release(&mut self, slot: Slot) {
         self.fair.release(slot);

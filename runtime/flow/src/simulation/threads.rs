@@ -12,7 +12,7 @@ use super::log::{FakeLog, Nature};
 use super::world::config;
 use crate::config::HandlerConfig;
 use crate::flow::{Flow, Options, Seek, SeekTo};
-use crate::handler::{Call, Fault, Handler, Instance};
+use crate::handler::{Call, Fault, Handler, Instance, Pace};
 use crate::output::Output;
 use crate::status::HandlerState;
 
@@ -146,7 +146,14 @@ struct Gate {
     most_past: AtomicUsize,
 }
 
-struct Looping(Arc<Gate>);
+/// Where a guest loops.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Where {
+    InItsInitializers,
+    InTheCall,
+}
+
+struct Looping(Arc<Gate>, Where);
 
 impl Handler for Looping {
     fn version(&self) -> &'static str {
@@ -154,7 +161,14 @@ impl Handler for Looping {
     }
 
     fn instantiate(&self, _driver: DriverKey) -> Result<Box<dyn Instance>, Fault> {
-        Ok(Box::new(Looping(Arc::clone(&self.0))))
+        Ok(Box::new(Looping(Arc::clone(&self.0), self.1)))
+    }
+
+    fn instantiate_at(&self, driver: DriverKey, pace: Arc<dyn Pace>) -> Result<Box<dyn Instance>, Fault> {
+        if self.1 == Where::InItsInitializers {
+            self.0.run_long(&*pace);
+        }
+        self.instantiate(driver)
     }
 
     fn has_state(&self) -> bool {
@@ -164,21 +178,9 @@ impl Handler for Looping {
 
 impl Instance for Looping {
     fn process(&mut self, call: Call<'_>) -> Result<Output, Fault> {
-        let gate = &self.0;
-        let inside = gate.inside.fetch_add(1, Ordering::SeqCst) + 1;
-        gate.most_inside.fetch_max(inside, Ordering::SeqCst);
-        gate.changed.notify_all();
-        call.pace.slow();
-        let past = gate.past.fetch_add(1, Ordering::SeqCst) + 1;
-        gate.most_past.fetch_max(past, Ordering::SeqCst);
-        let mut open = gate.open.lock();
-        while !*open {
-            gate.changed.wait(&mut open);
+        if self.1 == Where::InTheCall {
+            self.0.run_long(&*call.pace);
         }
-        drop(open);
-        call.pace.slow();
-        gate.past.fetch_sub(1, Ordering::SeqCst);
-        gate.inside.fetch_sub(1, Ordering::SeqCst);
         Ok(Output { settled: u32::try_from(call.batch.len()).unwrap(), ..Output::default() })
     }
 
@@ -187,15 +189,44 @@ impl Instance for Looping {
     }
 }
 
+impl Gate {
+    /// Runs long until the gate opens.
+    fn run_long(&self, pace: &dyn Pace) {
+        let inside = self.inside.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_inside.fetch_max(inside, Ordering::SeqCst);
+        self.changed.notify_all();
+        pace.slow();
+        let past = self.past.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_past.fetch_max(past, Ordering::SeqCst);
+        let mut open = self.open.lock();
+        while !*open {
+            self.changed.wait(&mut open);
+        }
+        drop(open);
+        pace.slow();
+        self.past.fetch_sub(1, Ordering::SeqCst);
+        self.inside.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 #[test]
 fn looping_guests_do_not_freeze_the_rest_and_share_the_slow_permits() {
+    two_loop_on_two_cores(Where::InTheCall);
+}
+
+#[test]
+fn guests_that_loop_in_their_initializers_do_not_freeze_the_rest() {
+    two_loop_on_two_cores(Where::InItsInitializers);
+}
+
+fn two_loop_on_two_cores(place: Where) {
     let log = log();
     let gate = Arc::new(Gate::default());
     let flow = Flow::start(Arc::clone(&log) as _, options(2));
     publish(&log, "more", 300);
     for name in ["loops", "loops-too"] {
         let config = HandlerConfig { inputs: vec!["more".to_owned()], ..HandlerConfig::bare(name) };
-        flow.install(config, Arc::new(Looping(Arc::clone(&gate)))).unwrap();
+        flow.install(config, Arc::new(Looping(Arc::clone(&gate), place))).unwrap();
     }
     {
         let mut open = gate.open.lock();

@@ -60,7 +60,7 @@ impl Work {
     fn call(&mut self, cell: &Arc<Cell>, worker: &mut Worker, taken: Taken<'_>) {
         let now_ms = cell.core().log.now_ms();
         let policy = self.settings.config.retry;
-        if let Err(fault) = contained(|| self.instantiate()) {
+        if let Err(fault) = contained(|| self.instantiate(worker)) {
             // Without an instance there is no call, and no event to blame, whoever is at fault.
             return self.put_off(cell, taken, &fault, &format!("cannot be instantiated: {fault}"));
         }
@@ -97,9 +97,10 @@ impl Work {
     }
 
     /// Makes an instance if there is none.
-    fn instantiate(&mut self) -> Result<(), Fault> {
+    fn instantiate(&mut self, worker: &Worker) -> Result<(), Fault> {
         if self.instance.is_none() {
-            self.instance = Some(self.settings.handler.instantiate(self.driver.key())?);
+            let pace = Arc::clone(&worker.pace) as _;
+            self.instance = Some(self.settings.handler.instantiate_at(self.driver.key(), pace)?);
         }
         Ok(())
     }
@@ -132,9 +133,11 @@ impl Work {
             pace: Arc::clone(&worker.pace) as _,
         };
         let instance = self.instance.as_mut().expect("a call comes after its instance");
-        let begun = cell.core().clock.now();
+        let (begun, waited) = (cell.core().clock.now(), worker.pace.waited());
         let result = instance.process(asked);
-        let elapsed = cell.core().clock.now().saturating_sub(begun);
+        // Waiting for a slow permit is no work.
+        let waited = worker.pace.waited().saturating_sub(waited);
+        let elapsed = cell.core().clock.now().saturating_sub(begun + waited);
         cell.installed().tally.called(batch.len(), elapsed);
         if result.is_ok() {
             self.driver.measured(batch, elapsed);
