@@ -53,8 +53,10 @@ Examples:
   tidemill tail quakes --follow --output json | jq .value
   tidemill tail quakes --from 2026-01-31T00:00:00Z")]
     Tail(TailArgs),
-    /// List, show, create and delete topics.
-    #[command(after_help = "Examples:\n  tidemill topics\n  tidemill topics create quakes --partitions 8")]
+    /// List, show, create, raise and delete topics.
+    #[command(
+        after_help = "Examples:\n  tidemill topics\n  tidemill topics create quakes --partitions 8\n  tidemill topics raise quakes --partitions 16"
+    )]
     Topics {
         #[command(subcommand)]
         command: Option<TopicsCommand>,
@@ -190,6 +192,17 @@ pub(crate) enum TopicsCommand {
         /// How many partitions it gets.
         #[arg(long)]
         partitions: Option<u32>,
+    },
+    /// Raise a topic's number of partitions. Events that are there stay where they are; a key may go to another
+    /// partition from now on.
+    Raise {
+        topic: String,
+        /// How many partitions it has then.
+        #[arg(long)]
+        partitions: u32,
+        /// Do it also while a handler with state reads the topic.
+        #[arg(long)]
+        force: bool,
     },
     /// Delete a topic and all its events.
     Delete { topic: String },

@@ -135,8 +135,23 @@ fn topics_are_created_shown_and_deleted() {
     let (status, problem) = put("{\"partitions\":3}");
     assert_eq!((status, kind(&problem)), (StatusCode::CONFLICT, "conflict"));
     assert_eq!(mill.get("/v1/topics/t").1["ranges"].as_array().unwrap().len(), 8);
+    assert_eq!(put("{\"partitions\":9}").0, StatusCode::OK);
+    assert_eq!(mill.get("/v1/topics/t").1["partitions"], 9);
     assert_eq!(mill.ask(mill.request(Method::DELETE, "/v1/topics/t")).0, StatusCode::NO_CONTENT);
     assert_eq!(mill.get("/v1/topics/t").0, StatusCode::NOT_FOUND);
+}
+
+#[test]
+fn a_topic_tells_its_bytes_on_disk() {
+    let mill = Mill::start();
+    mill.publish("t", &format!("\"{}\"\n", "x".repeat(1000)).repeat(100));
+    let (_, topics) = mill.get("/v1/topics");
+    let bytes = topics[0]["bytes"].as_u64().unwrap();
+    assert!((100_000..120_000).contains(&bytes), "{topics}");
+    let (_, topic) = mill.get("/v1/topics/t");
+    let ranges = topic["ranges"].as_array().unwrap().iter();
+    assert_eq!(ranges.map(|range| range["bytes"].as_u64().unwrap()).sum::<u64>(), bytes);
+    assert_eq!(topic["bytes"], bytes);
 }
 
 #[test]

@@ -119,6 +119,38 @@ fn one_answer_lists_so_many_dead_letters() {
 }
 
 #[test]
+fn partitions_are_raised_unless_a_state_would_lose_its_keys() {
+    let dir = dir_with("passthrough", "pass", "inputs = [\"in\"]\noutput = \"out\"");
+    put_in(dir.path(), "aggregate", "sums", SUMS);
+    let mill = Mill::start_in(dir, &[]);
+    let put = |topic: &str, query: &str| {
+        let request = mill.request(Method::PUT, &format!("/v1/topics/{topic}{query}"));
+        mill.ask(request.json(&json!({ "partitions": 16 })))
+    };
+    // The handler without state reads what goes to the new partitions.
+    assert_eq!(put("in", "").0, StatusCode::OK);
+    for number in 0..32 {
+        mill.publish("in", &number.to_string());
+    }
+    assert_eq!(wait_for(&mill, "out", 32).len(), 32);
+    let (_, topic) = mill.get("/v1/topics/in");
+    let used = topic["ranges"].as_array().unwrap().iter().filter(|range| range["end"] != 0);
+    assert_eq!(used.count(), 16);
+
+    let (status, problem) = put("numbers", "");
+    assert_eq!(status, StatusCode::CONFLICT, "{problem}");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("is read by sums") && detail.contains("--force"), "{detail}");
+    let refused = mill.cli(&["topics", "raise", "numbers", "--partitions", "16"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(stderr(&refused).contains("is read by sums"), "{}", stderr(&refused));
+    let done = mill.cli(&["topics", "raise", "numbers", "--partitions", "16", "--force"]);
+    assert!(stdout(&done).contains("topic numbers has 16 partitions"), "{}", stderr(&done));
+    let unknown = mill.cli(&["topics", "raise", "numbres", "--partitions", "16"]);
+    assert_eq!(unknown.status.code(), Some(4));
+}
+
+#[test]
 fn a_handler_is_paused_moved_and_resumed() {
     let mill = Mill::start_in(dir_with("passthrough", "pass", "inputs = [\"in\"]\noutput = \"out\""), &[]);
     mill.publish("in", "1\n2");

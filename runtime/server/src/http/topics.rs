@@ -1,4 +1,4 @@
-//! `/v1/topics`: list, look at, create and delete.
+//! `/v1/topics`: list, look at, create, raise and delete.
 
 use std::sync::Arc;
 
@@ -7,10 +7,11 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use tidemill_bus::log::{AdminError, ReadError, Topic};
-use tidemill_bus::{Log, Partition};
+use tidemill_bus::Partition;
+use tidemill_bus::log::{AdminError, PartitionRange, ReadError, Topic};
+use tidemill_bus::store::Readers;
 
-use super::extract::{Names, Settings};
+use super::extract::{Names, Params, Settings};
 use super::problem::{Kind, Problem};
 use super::{Api, blocking};
 
@@ -19,6 +20,14 @@ use super::{Api, blocking};
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Wanted {
     partitions: Option<u32>,
+}
+
+/// How a topic may be changed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct Query {
+    /// Whether it may get more partitions though a handler's state does not know where its keys go then.
+    force: bool,
 }
 
 /// A topic as the API shows it.
@@ -30,6 +39,8 @@ struct TopicEntry {
     partitions: u32,
     /// Offsets from the oldest event kept to the high watermark, all partitions together.
     events: u64,
+    /// Bytes on disk, of events that are no longer readable too, as long as their segment is kept.
+    bytes: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     ranges: Vec<RangeEntry>,
 }
@@ -39,15 +50,27 @@ struct RangeEntry {
     partition: u32,
     start: u64,
     end: u64,
+    bytes: u64,
 }
 
 /// All topics, by name.
 pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
-    let log = Arc::clone(&api.log);
     let entries = blocking(move || {
-        let brief = |topic| entry(&*log, &topic).map(|entry| TopicEntry { ranges: Vec::new(), ..entry });
+        let bytes = api.store.topic_bytes();
+        let brief = |topic: Topic| {
+            let range = |partition| api.log.range(topic.partition(Partition(partition)));
+            let ranges = (0..topic.partitions).map(range).collect::<Result<Vec<_>, ReadError>>().ok()?;
+            Some(TopicEntry {
+                name: topic.name.to_string(),
+                id: topic.id.0,
+                partitions: topic.partitions,
+                events: ranges.iter().map(|range| range.end.0 - range.start.0).sum(),
+                bytes: bytes.get(&topic.id).copied().unwrap_or(0),
+                ranges: Vec::new(),
+            })
+        };
         // A topic that was deleted in between is left out.
-        log.topics().into_iter().filter_map(|topic| brief(topic).ok()).collect::<Vec<_>>()
+        api.log.topics().into_iter().filter_map(brief).collect::<Vec<_>>()
     });
     Ok(Json(entries.await?).into_response())
 }
@@ -57,31 +80,53 @@ pub(super) async fn show(
     State(api): State<Arc<Api>>,
     Names(name): Names<String>,
 ) -> Result<Response, Problem> {
-    let topic = api.log.topic(&name).ok_or_else(|| Problem::unknown_topic(&name))?;
-    let log = Arc::clone(&api.log);
-    Ok(Json(blocking(move || entry(&*log, &topic)).await??).into_response())
+    Ok(Json(blocking(move || entry(&api, &name)).await??).into_response())
 }
 
-/// Creates a topic. The body may be empty, or `{"partitions": 8}`. 201 if it is new, 200 if it was there and is
-/// what was asked for, 409 if it is something else.
+/// Creates a topic, or raises its number of partitions. The body may be empty, or `{"partitions": 8}`. 201 if the
+/// topic is new, 200 if it was there and now is what was asked for, 409 if it cannot be that.
 pub(super) async fn create(
     State(api): State<Arc<Api>>,
     Names(name): Names<String>,
+    Params(query): Params<Query>,
     Settings(wanted): Settings<Wanted>,
 ) -> Result<Response, Problem> {
     refuse_reserved(&name)?;
-    let log = Arc::clone(&api.log);
     let (new, entry) = blocking(move || {
-        let new = log.topic(&name).is_none();
-        let topic = log.create_topic(&name, wanted.partitions)?;
-        if wanted.partitions.is_some_and(|asked| asked != topic.partitions) {
-            return Err(Problem::from(AdminError::Exists { name, partitions: topic.partitions }));
+        let there = api.log.topic(&name).map(|topic| topic.partitions);
+        match (there, wanted.partitions) {
+            (None, asked) => drop(api.log.create_topic(&name, asked)?),
+            (Some(partitions), Some(asked)) if asked < partitions => {
+                return Err(Problem::from(AdminError::Exists { name, partitions }));
+            }
+            (Some(partitions), Some(asked)) if asked > partitions => {
+                raise(&api, &name, (asked, query.force))?;
+            }
+            (Some(_), _) => {}
         }
-        Ok((new, entry(&*log, &topic)?))
+        Ok((there.is_none(), entry(&api, &name)?))
     })
     .await??;
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(entry)).into_response())
+}
+
+/// Raises the number of partitions, unless a handler's state would no longer find its keys.
+fn raise(api: &Api, name: &str, (partitions, force): (u32, bool)) -> Result<(), Problem> {
+    let readers = if force { Readers::Forced } else { Readers::Bound(api.plugins.bound_to(name)) };
+    match api.store.raise_partitions(name, partitions, readers) {
+        Ok(_) => Ok(()),
+        Err(AdminError::Bound { name, handlers }) => Err(Problem::new(
+            Kind::Conflict,
+            format!(
+                "topic {name:?} is read by {}, with state: with {partitions} partitions its keys would go where \
+                 that state is not; `tidemill topics raise {name} --partitions {partitions} --force` \
+                 (?force=true) does it all the same",
+                handlers.join(", ")
+            ),
+        )),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Deletes a topic and its events.
@@ -102,18 +147,21 @@ fn refuse_reserved(name: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-fn entry(log: &dyn Log, topic: &Topic) -> Result<TopicEntry, ReadError> {
-    let range = |partition: u32| {
-        let range = log.range(topic.partition(Partition(partition)))?;
-        Ok(RangeEntry { partition, start: range.start.0, end: range.end.0 })
+fn entry(api: &Api, name: &str) -> Result<TopicEntry, Problem> {
+    let details = api.store.topic_details(name)?.ok_or_else(|| Problem::unknown_topic(name))?;
+    let range = |(partition, (range, &bytes)): (u32, (&PartitionRange, &u64))| RangeEntry {
+        partition,
+        start: range.start.0,
+        end: range.end.0,
+        bytes,
     };
-    let ranges = (0..topic.partitions).map(range).collect::<Result<Vec<_>, ReadError>>()?;
-    let events = ranges.iter().map(|range| range.end - range.start).sum();
+    let ranges: Vec<_> = (0..).zip(details.ranges.iter().zip(&details.bytes)).map(range).collect();
     Ok(TopicEntry {
-        name: topic.name.to_string(),
-        id: topic.id.0,
-        partitions: topic.partitions,
-        events,
+        name: details.topic.name.to_string(),
+        id: details.topic.id.0,
+        partitions: details.topic.partitions,
+        events: ranges.iter().map(|range| range.end - range.start).sum(),
+        bytes: details.bytes.iter().sum(),
         ranges,
     })
 }

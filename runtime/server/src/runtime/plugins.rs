@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 use tidemill_flow::Flow;
+use tidemill_flow::config::Ordering;
+use tidemill_flow::handler::Handler;
 use tidemill_wasm::Plugin;
 use tidemill_wasm::directory::{Change, Listener};
 
@@ -15,6 +17,18 @@ pub struct Version {
     pub sha256: String,
     /// Bytes of the component.
     pub bytes: usize,
+    /// The topics whose keys must stay in their partitions, for it keeps state there.
+    pub keyed_inputs: Vec<String>,
+}
+
+impl Version {
+    fn of(plugin: &Plugin) -> Self {
+        let is_keyed = match plugin.config().ordering {
+            Ordering::Partition => plugin.has_state(),
+        };
+        let keyed_inputs = if is_keyed { plugin.config().inputs.clone() } else { Vec::new() };
+        Self { sha256: plugin.sha256().to_owned(), bytes: plugin.bytes(), keyed_inputs }
+    }
 }
 
 /// What became of a plugin.
@@ -51,10 +65,19 @@ impl Plugins {
         all
     }
 
+    /// The handlers in charge that must find the keys of `topic` in the partitions where they are.
+    pub fn bound_to(&self, topic: &str) -> Vec<String> {
+        let is_bound = |plugin: &PluginState| {
+            let inputs = plugin.version.iter().flat_map(|version| &version.keyed_inputs);
+            inputs.into_iter().any(|input| input == topic)
+        };
+        self.all().into_iter().filter(|(_, plugin)| is_bound(plugin)).map(|(name, _)| name).collect()
+    }
+
     fn load(&self, plugin: Arc<Plugin>) {
         let config = plugin.config().clone();
         let name = config.name.clone();
-        let version = Version { sha256: plugin.sha256().to_owned(), bytes: plugin.bytes() };
+        let version = Version::of(&plugin);
         match self.flow.replace(config, plugin) {
             Ok(()) => {
                 tracing::info!(handler = name, version = version.sha256, "the handler is in charge");
