@@ -84,8 +84,7 @@ impl Assembler {
         self.pieces.clear();
         self.buffer_from = 0;
         if let Some(segment) = segment {
-            segment.encode(&mut self.buffer);
-            self.buffer.resize(ZEROS.len(), 0);
+            segment.encode_page(&mut self.buffer);
         }
         self.frame_at = self.buffer.len();
         let header_len = FrameHeader::padded_len(section_count(parts));

@@ -159,13 +159,13 @@ impl Shared {
         let failed =
             |error: std::io::Error| FindError::Io { segment: number, what: error.to_string().into() };
         let file = self.disk.open(&segment_name(number)).map_err(failed)?;
-        let header = read_segment_header(&*file).map_err(failed)?;
+        let header = read_segment_header(&*file, self.store, number).map_err(failed)?;
         let place = Place { segment: number, byte: 0 };
         match header {
-            Ok(header) if header.store == self.store && header.number == number => {
+            Ok(header) => {
                 Ok(LastFrame { number: FrameNumber(header.first_frame.0 - 1), crc: header.previous_crc })
             }
-            _ => Err(FindError::Broken { place, what: "the segment's header is not one of this store" }),
+            Err(_) => Err(FindError::Broken { place, what: "the segment's header is not one of this store" }),
         }
     }
 
@@ -207,13 +207,15 @@ impl Shared {
     }
 }
 
-/// Reads the first page of a segment.
+/// Reads the first page of segment `number`.
 pub(super) fn read_segment_header(
     file: &dyn DiskFile,
+    store: u128,
+    number: u64,
 ) -> std::io::Result<Result<SegmentHeader, SegmentFault>> {
     let mut page = [0; PAGE_BYTES];
     match file.read_at(&mut [IoSliceMut::new(&mut page)], 0) {
-        Ok(()) => Ok(SegmentHeader::decode(&page)),
+        Ok(()) => Ok(SegmentHeader::decode_page(&page, store, number)),
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(Err(SegmentFault::Broken)),
         Err(error) => Err(error),
     }

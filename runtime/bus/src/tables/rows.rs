@@ -72,7 +72,7 @@ impl NextId {
     }
 
     pub(crate) fn decode(row: &[u8]) -> Option<u64> {
-        versioned(row)?.u64()
+        number(row)
     }
 }
 
@@ -86,7 +86,7 @@ impl BrokenRow {
     }
 
     pub(crate) fn decode(row: &[u8]) -> Option<Self> {
-        Some(Self(FrameNumber(versioned(row)?.u64()?)))
+        Some(Self(FrameNumber(number(row)?)))
     }
 }
 
@@ -164,6 +164,13 @@ impl OnceRow {
         }
         Some(Self { time_ms, body, runs })
     }
+}
+
+/// The one number of a row.
+fn number(row: &[u8]) -> Option<u64> {
+    let mut reader = versioned(row)?;
+    let number = reader.u64()?;
+    reader.is_empty().then_some(number)
 }
 
 fn versioned(row: &[u8]) -> Option<Reader<'_>> {

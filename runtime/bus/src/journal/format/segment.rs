@@ -1,12 +1,14 @@
 //! The first page of a segment, written with the first frame in it: without it the segment is not in use.
 
-use super::VERSION;
+use super::{PAGE_BYTES, VERSION};
 use crate::FrameNumber;
 use crate::bytes::Reader;
 
 const MAGIC: [u8; 8] = *b"TMSEGMT\0";
 const BYTES: usize = 64;
 const CRC_FROM: usize = 12;
+/// Where the copy of the header begins: no sector of a disk holds both.
+const COPY_AT: usize = PAGE_BYTES / 2;
 
 /// What a segment is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +65,27 @@ impl SegmentHeader {
         debug_assert_eq!(into.len() - start, BYTES);
     }
 
+    /// Appends the first page of a segment: the header, and a copy of it in the page's second half.
+    pub fn encode_page(&self, into: &mut Vec<u8>) {
+        let start = into.len();
+        self.encode(into);
+        into.resize(start + COPY_AT, 0);
+        self.encode(into);
+        into.resize(start + PAGE_BYTES, 0);
+    }
+
+    /// Reads the header of segment `number` of the store from its first page: the first of the two copies that is
+    /// sound and is this segment's.
+    pub fn decode_page(page: &[u8], store: u128, number: u64) -> Result<Self, SegmentFault> {
+        let copies = [0, COPY_AT].map(|at| Self::decode(page.get(at..).unwrap_or_default()));
+        let is_own = |header: &Self| header.store == store && header.number == number;
+        if let Some(header) = copies.iter().flatten().find(|header| is_own(header)) {
+            return Ok(*header);
+        }
+        let newer = |copy| matches!(copy, Err(SegmentFault::Newer(_)));
+        copies.into_iter().find(|copy| newer(*copy)).unwrap_or(Err(SegmentFault::Broken))
+    }
+
     /// Reads the header from the front of `bytes`.
     pub fn decode(bytes: &[u8]) -> Result<Self, SegmentFault> {
         let bytes = bytes.get(..BYTES).ok_or(SegmentFault::Broken)?;
@@ -110,6 +133,27 @@ mod tests {
                 bytes[bit / 8] ^= 1 << (bit % 8);
                 assert_eq!(SegmentHeader::decode(&bytes), Err(SegmentFault::Broken), "bit {bit}");
             }
+        }
+    }
+
+    #[test]
+    fn one_copy_is_enough_and_that_of_another_segment_is_none() {
+        let (kind, first_frame) = (SegmentKind::Journal, FrameNumber(5));
+        let header = SegmentHeader { kind, number: 3, store: 4, first_frame, previous_crc: 6 };
+        let (mut page, mut old) = (Vec::new(), Vec::new());
+        header.encode_page(&mut page);
+        SegmentHeader { number: 2, ..header }.encode_page(&mut old);
+        for other in [vec![7; PAGE_BYTES], old] {
+            for page in [
+                [&page[..COPY_AT], &other[COPY_AT..]].concat(),
+                [&other[..COPY_AT], &page[COPY_AT..]].concat(),
+                page.clone(),
+            ] {
+                assert_eq!(SegmentHeader::decode_page(&page, 4, 3), Ok(header));
+            }
+        }
+        for (store, number) in [(4, 2), (5, 3)] {
+            assert_eq!(SegmentHeader::decode_page(&page, store, number), Err(SegmentFault::Broken));
         }
     }
 }

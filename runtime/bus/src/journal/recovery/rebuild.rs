@@ -65,9 +65,8 @@ fn index_of(
     let SegmentFile { number, byte_len } = segment;
     let broken = |byte, what| FindError::Broken { place: Place { segment: number, byte }, what };
     let failed = |error: io::Error| FindError::Io { segment: number, what: error.to_string().into() };
-    let header = match read_segment_header(file).map_err(failed)? {
-        Ok(header) if header.store == store && header.number == number => header,
-        _ => return Err(broken(0, "the segment's header is not one of this store")),
+    let Ok(header) = read_segment_header(file, store, number).map_err(failed)? else {
+        return Err(broken(0, "the segment's header is not one of this store"));
     };
     let previous = LastFrame { number: FrameNumber(header.first_frame.0 - 1), crc: header.previous_crc };
     let mut walk = Walk { file, segment: number, byte_len, store, byte: PAGE, previous };

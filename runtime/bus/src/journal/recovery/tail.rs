@@ -194,10 +194,8 @@ fn open_segment(
 ) -> Result<Option<TailSegment>, OpenError> {
     let SegmentFile { number, byte_len } = segment;
     let file = disk.open(&segment_name(number))?;
-    match read_segment_header(&*file)? {
-        Ok(header)
-            if header.store == store && header.number == number && header.kind == SegmentKind::Journal =>
-        {
+    match read_segment_header(&*file, store, number)? {
+        Ok(header) if header.kind == SegmentKind::Journal => {
             Ok(Some(TailSegment { number, byte_len, file, header, frames: Vec::new() }))
         }
         Err(SegmentFault::Newer(found)) => Err(OpenError::NewerVersion { found, known: VERSION }),
