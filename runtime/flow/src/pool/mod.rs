@@ -15,7 +15,7 @@ pub(crate) use core::Clock;
 pub(crate) use core::{Core, Monotonic};
 pub(crate) use mail::{Command, Latch};
 #[cfg(test)]
-pub(crate) use turn::turn;
+pub(crate) use turn::{Rest, turn};
 #[cfg(test)]
 pub(crate) use worker::Worker;
 pub(crate) use worker::spawn;

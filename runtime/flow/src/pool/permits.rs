@@ -148,6 +148,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn with_so_many_slow_calls_a_handler_that_was_slow_waits() {
+        let most = CORES * limits::SLOW_CALLS_PER_CORE;
+        let mut pool = Pool::new(most + 1);
+        // All are slow once, and become slow again until so many are.
+        for _ in 0..=most {
+            pool.fill();
+            pool.turn_slow(0);
+            pool.end(Permit::Slow, 0);
+        }
+        for slow in 0..most {
+            assert!(!pool.permits.is_crowded(), "{slow} are slow");
+            pool.fill();
+            pool.turn_slow(0);
+        }
+        assert!(pool.permits.is_crowded());
+        pool.quick.clear();
+        pool.permits.quick = CORES;
+        pool.fill();
+        assert!(pool.quick.is_empty(), "a handler that was slow is served");
+    }
+
     proptest! {
         /// Any number of handlers loop in every call, one does not: once each has been found out, the good one is
         /// served in every round, however long the slow calls take.

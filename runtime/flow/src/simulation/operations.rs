@@ -5,15 +5,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tidemill_bus::log::Abort;
-use tidemill_bus::{Columns, DriverKey, Log, Offset, Partition};
+use tidemill_bus::{Log, Offset, Partition};
 
 use super::handler::{self, FakeHandler, Vice};
 use super::log::Nature;
 use super::world::{World, config};
 use crate::config::{HandlerConfig, Start};
 use crate::flow::{InstallError, Seek, SeekError, SeekTo};
-use crate::handler::{Call, Fault, Handler, Instance};
-use crate::output::Output;
+use crate::handler::Fault;
 use crate::status::HandlerState;
 use crate::{limits, retry};
 
@@ -362,38 +361,6 @@ fn without_bytes_nothing_is_read_and_answers_bring_them_back() {
 }
 
 #[test]
-fn a_glob_makes_topics_until_there_are_too_many() {
-    let mut world = World::new(7, CALM);
-    let mut config = config();
-    config.outputs = vec!["out".to_owned(), "al*".to_owned()];
-    world.install(config);
-    world.publish("in", 0, None, &Vice::Twice.value(0));
-    world.run();
-    assert_eq!(world.log.all("also").iter().map(Vec::len).sum::<usize>(), 1);
-    let installed = world.shared.find("h").unwrap();
-    assert_eq!(installed.topics_created.load(Ordering::Relaxed), 1);
-    installed.topics_created.store(limits::OUTPUT_TOPICS, Ordering::Relaxed);
-    world.log.delete(world.topic("also").id);
-    world.publish("in", 0, None, &Vice::Twice.value(1));
-    world.run();
-    assert_eq!(world.status().counters.dead_letters, 1);
-}
-
-#[test]
-fn there_are_as_many_handlers_as_there_may_be() {
-    let world = world();
-    let installed = world.shared.find("h").unwrap();
-    {
-        let mut handlers = world.shared.handlers.write();
-        for number in handlers.len()..limits::HANDLERS {
-            handlers.insert(format!("h{number}"), Arc::clone(&installed));
-        }
-    }
-    let error = install(&world, HandlerConfig::bare("one-more")).unwrap_err();
-    assert_eq!(error, InstallError::TooMany(limits::HANDLERS));
-}
-
-#[test]
 fn inputs_are_served_in_turn() {
     let mut world = World::new(7, CALM);
     for number in 0..400 {
@@ -418,48 +385,4 @@ fn inputs_are_served_in_turn() {
         }
     }
     assert!(most <= 3 * 40, "one input is {most} ahead of the other");
-}
-
-/// Emits a mebibyte for each event.
-struct Wide;
-
-impl Handler for Wide {
-    fn version(&self) -> &'static str {
-        "wide"
-    }
-
-    fn instantiate(&self, _driver: DriverKey) -> Result<Box<dyn Instance>, Fault> {
-        Ok(Box::new(Self))
-    }
-
-    fn has_state(&self) -> bool {
-        false
-    }
-}
-
-impl Instance for Wide {
-    fn process(&mut self, call: Call<'_>) -> Result<Output, Fault> {
-        let count = u32::try_from(call.batch.len()).unwrap();
-        let events = Columns {
-            value_lens: vec![1 << 20; call.batch.len()],
-            data: vec![0; call.batch.len() << 20],
-            ..Columns::default()
-        };
-        Ok(Output { settled: count, cause_of: (0..count).collect(), events, ..Output::default() })
-    }
-
-    fn memory_bytes(&self) -> usize {
-        0
-    }
-}
-
-#[test]
-fn a_transaction_that_would_be_too_large_is_made_in_parts() {
-    let mut world = World::new(7, CALM);
-    good(&world, 0..40);
-    world.shared.install(config(), Arc::new(Wide)).unwrap();
-    world.run();
-    let faults = world.status().counters.faults;
-    assert!(faults.iter().any(|(kind, count)| *kind == "output" && *count > 0), "{faults:?}");
-    assert_eq!((outputs(&world), world.status().counters.dead_letters), (40, 0));
 }

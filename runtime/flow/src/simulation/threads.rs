@@ -13,6 +13,7 @@ use super::world::config;
 use crate::config::HandlerConfig;
 use crate::flow::{Flow, Options, Seek, SeekTo};
 use crate::handler::{Call, Fault, Handler, Instance, Pace};
+use crate::limits;
 use crate::output::Output;
 use crate::status::HandlerState;
 
@@ -190,6 +191,14 @@ impl Instance for Looping {
 }
 
 impl Gate {
+    /// Waits until so many calls are under way.
+    fn wait_for_inside(&self, calls: usize) {
+        let mut open = self.open.lock();
+        while self.inside.load(Ordering::SeqCst) < calls {
+            self.changed.wait_for(&mut open, std::time::Duration::from_millis(1));
+        }
+    }
+
     /// Runs long until the gate opens.
     fn run_long(&self, pace: &dyn Pace) {
         let inside = self.inside.fetch_add(1, Ordering::SeqCst) + 1;
@@ -219,6 +228,26 @@ fn guests_that_loop_in_their_initializers_do_not_freeze_the_rest() {
     two_loop_on_two_cores(Where::InItsInitializers);
 }
 
+#[test]
+fn as_many_calls_are_under_way_as_there_are_workers() {
+    let log = log();
+    let gate = Arc::new(Gate::default());
+    let flow = Flow::start(Arc::clone(&log) as _, options(1));
+    publish(&log, "more", 300);
+    // Nobody knows yet that they loop: each gets its first call as long as there is a worker.
+    for number in 0..=limits::WORKERS_PER_CORE {
+        let inputs = vec!["more".to_owned()];
+        let config = HandlerConfig { inputs, ..HandlerConfig::bare(&format!("loops-{number}")) };
+        flow.install(config, Arc::new(Looping(Arc::clone(&gate), Where::InTheCall))).unwrap();
+    }
+    gate.wait_for_inside(limits::WORKERS_PER_CORE);
+    *gate.open.lock() = true;
+    gate.changed.notify_all();
+    committing(&log, || flow.stop());
+    assert_eq!(gate.most_inside.load(Ordering::SeqCst), limits::WORKERS_PER_CORE);
+    assert_eq!(gate.most_past.load(Ordering::SeqCst), 1);
+}
+
 fn two_loop_on_two_cores(place: Where) {
     let log = log();
     let gate = Arc::new(Gate::default());
@@ -228,12 +257,7 @@ fn two_loop_on_two_cores(place: Where) {
         let config = HandlerConfig { inputs: vec!["more".to_owned()], ..HandlerConfig::bare(name) };
         flow.install(config, Arc::new(Looping(Arc::clone(&gate), place))).unwrap();
     }
-    {
-        let mut open = gate.open.lock();
-        while gate.inside.load(Ordering::SeqCst) < 2 {
-            gate.changed.wait_for(&mut open, std::time::Duration::from_millis(1));
-        }
-    }
+    gate.wait_for_inside(2);
     let inputs = vec!["in".to_owned()];
     flow.install(HandlerConfig { inputs, ..config() }, fake(&log)).unwrap();
     publish(&log, "in", 300);

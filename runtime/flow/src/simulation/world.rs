@@ -14,7 +14,7 @@ use super::model::{Expected, Made, expect};
 use crate::config::{BatchLimits, HandlerConfig, Retry};
 use crate::dead_letter;
 use crate::flow::Shared;
-use crate::pool::{Clock, Core, Worker, turn};
+use crate::pool::{Clock, Core, Rest, Worker, turn};
 use crate::scheduler::Policy;
 use crate::status::HandlerStatus;
 
@@ -83,14 +83,19 @@ impl World {
 
     /// Gives one driver a turn, if one is ready.
     pub(super) fn turn(&mut self) -> bool {
+        self.rest_of_turn().is_some()
+    }
+
+    /// As [`World::turn`]: what the driver waits for then.
+    pub(super) fn rest_of_turn(&mut self) -> Option<Rest> {
         let unknown = self.shared.routes.take_unknown();
         if !unknown.is_empty() {
             self.shared.meet(unknown);
         }
-        let Some(job) = self.shared.core.poll() else { return false };
+        let job = self.shared.core.poll()?;
         let rest = turn(&job.cell, &mut self.worker);
         self.shared.core.finish(job, rest, None);
-        true
+        Some(rest)
     }
 
     /// Goes on until nothing is left to do but wait for a timer; true if there is one, and the clock is there.
