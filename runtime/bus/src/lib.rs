@@ -11,6 +11,7 @@ mod bytes;
 mod ids;
 
 pub mod block;
+pub mod check;
 pub mod clock;
 mod commit;
 pub mod crash;
@@ -27,6 +28,7 @@ mod topics;
 pub mod transaction;
 
 pub use block::{Batch, Columns, Event};
+pub use check::check;
 pub use ids::{DriverKey, FrameNumber, HandlerId, Lane, Offset, Partition, TopicId, TopicPartition};
 pub use log::Log;
 pub use store::{Store, StoreOptions};

@@ -46,6 +46,11 @@ impl Deltas {
         into.extend_from_slice(&writes.data);
     }
 
+    /// Whether a section of `driver` can be read.
+    pub(crate) fn is_sound(driver: DriverKey, section: &[u8]) -> bool {
+        Self::read(driver, section, |_, _, _| ()).is_ok()
+    }
+
     /// Whether the section lifts the stop of its driver: then the row that stopped it is deleted first.
     pub(crate) fn lifts_stop(section: &[u8]) -> bool {
         section.first() == Some(&(TableId::Broken as u8))

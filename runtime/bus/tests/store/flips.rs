@@ -187,12 +187,15 @@ impl Closed {
             fs::write(path, bytes).unwrap();
         }
         let flip = format!("{} byte {at} bit {bit}", self.files[flipped].0.display());
+        let checked = tidemill_bus::check(directory.path());
+        let is_known = checked.as_ref().map_or(true, |report| !report.is_sound());
         let store = match Store::open(options(directory.path(), self.retention)) {
             Ok(store) => store,
             Err(error) => {
                 let text = error.to_string();
                 let places = ["segment", "STORE", "tables"];
                 assert!(places.iter().any(|place| text.contains(place)), "{flip}: {text}");
+                assert!(is_known, "{flip}: a check finds nothing, the opening {text}");
                 return Found::Refused;
             }
         };
@@ -206,6 +209,7 @@ impl Closed {
                 fact => assert_eq!(fact, Some(expected), "{flip}: {name}"),
             }
         }
+        assert!(is_known || found == Found::Harmless, "{flip}: a check finds nothing of what cannot be read");
         assert!(facts.keys().all(|name| self.facts.contains_key(name)), "{flip}: more than there was");
         found
     }

@@ -4,6 +4,7 @@
 
 mod answers;
 mod bounds;
+mod check;
 mod crash;
 mod directory;
 mod faults;

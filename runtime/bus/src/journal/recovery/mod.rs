@@ -2,6 +2,7 @@
 //!
 //! Nothing but leftovers is changed before all that can refuse the opening was looked at.
 
+mod check;
 mod files;
 mod rebuild;
 mod replay;
@@ -23,6 +24,8 @@ use super::{JournalOptions, OpenError, Place};
 use crate::FrameNumber;
 use crate::disk::Disk;
 
+pub use self::check::JournalSummary;
+pub(crate) use self::check::check_journal;
 pub(crate) use self::files::reaches_back;
 pub(super) use self::rebuild::rebuild;
 

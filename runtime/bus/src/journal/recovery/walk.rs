@@ -105,6 +105,31 @@ impl Walk<'_> {
     }
 }
 
+/// The next header in the segment, with its byte, that belongs to a frame after the one that follows `after` and
+/// tells that that one was synced: so what stands before it was written, and is broken. Bytes of an older life
+/// have lower numbers, and frames that were cut are followed by none that was synced after them.
+pub(super) fn find_header(walk: &Walk<'_>, after: FrameNumber) -> io::Result<Option<(FrameHeader, u64)>> {
+    const CHUNK: u64 = 256 * PAGE;
+    let lost = after.next();
+    let mut chunk = Vec::new();
+    let mut at = walk.byte + PAGE;
+    while at + PAGE <= walk.byte_len {
+        let len = CHUNK.min((walk.byte_len - at) / PAGE * PAGE);
+        chunk.resize(usize::try_from(len).unwrap_or(0), 0);
+        walk.file.read_at(&mut [IoSliceMut::new(&mut chunk)], at)?;
+        for (page, byte) in chunk.chunks(PAGE_BYTES).zip((at..).step_by(PAGE_BYTES)) {
+            if FrameHeader::number_in_damaged(page, walk.store).is_some_and(|number| number > lost)
+                && let Ok((header, _)) = read_header(walk.file, byte, walk.byte_len)?
+                && header.synced_through >= lost
+            {
+                return Ok(Some((header, byte)));
+            }
+        }
+        at += len;
+    }
+    Ok(None)
+}
+
 /// The bytes of one frame; keeps its memory from one to the next.
 #[derive(Debug, Default)]
 pub(super) struct FrameBytes {
