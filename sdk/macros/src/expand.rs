@@ -77,32 +77,37 @@ fn check_inputs(signature: &Signature) -> Result<(), Error> {
 
 fn export(function: &ItemFn) -> TokenStream {
     let name = &function.sig.ident;
-    let assertion = quote_spanned!(function.sig.span() => ::tidemill_sdk::__private::assert_handler(&#name));
+    let exported = quote_spanned! { function.sig.span() =>
+        ::tidemill_sdk::__private::exported(&::tidemill_sdk::__private::function(#name))
+    };
     quote! {
         #function
 
-        const _: () = #assertion;
-
-        #[cfg(target_arch = "wasm32")]
         const _: () = {
-            use ::tidemill_sdk::__private::{bindings, check, run};
+            use ::tidemill_sdk::__private::{Export, bindings};
 
+            const _EXPORT: &dyn Export = #exported;
+
+            #[cfg(target_arch = "wasm32")]
             struct Component;
 
+            #[cfg(target_arch = "wasm32")]
             impl bindings::exports::tidemill::handler::processor::Guest for Component {
                 fn process(
                     batch: bindings::Batch,
                 ) -> ::core::result::Result<bindings::Output, ::std::string::String> {
-                    run(&#name, &batch)
+                    _EXPORT.run(&batch)
                 }
             }
 
+            #[cfg(target_arch = "wasm32")]
             impl bindings::exports::tidemill::handler::setup::Guest for Component {
                 fn check() -> ::core::result::Result<(), ::std::string::String> {
-                    check(&#name)
+                    _EXPORT.check()
                 }
             }
 
+            #[cfg(target_arch = "wasm32")]
             bindings::export_handler!(Component with_types_in bindings);
         };
     }

@@ -81,6 +81,3 @@ impl Outcome for Result<(), Failure> {
         self
     }
 }
-
-/// Compiles if the argument is a handler: where a wrong one is told at its own line.
-pub const fn assert_handler<Form, H: Handler<Form>>(_: &H) {}

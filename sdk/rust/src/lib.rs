@@ -71,6 +71,5 @@ pub mod prelude {
 #[doc(hidden)]
 pub mod __private {
     pub use crate::bindings;
-    pub use crate::handler::assert_handler;
-    pub use crate::run::{check, run};
+    pub use crate::run::{Export, Function, exported, function};
 }

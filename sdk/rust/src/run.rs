@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::marker::PhantomData;
 
 use crate::Failure;
 use crate::bindings::{Batch, Failure as Rejected, Output, Stop};
@@ -27,9 +28,29 @@ impl<C> Default for Instance<C> {
     }
 }
 
-/// Reads the handler's configuration: whether the plugin can run at all.
-pub fn check<Form, H: Handler<Form>>(_: &H) -> Result<(), String> {
-    H::configure().map(|_| ())
+/// A handler as its guest exports it: what its arguments are is no longer seen.
+pub trait Export {
+    /// Reads the handler's configuration: whether the plugin can run at all.
+    fn check(&self) -> Result<(), String>;
+
+    /// Handles a batch on the instance that this guest is.
+    fn run(&self, batch: &Batch) -> Result<Output, String>;
+}
+
+/// A function on its way to be exported.
+pub struct Function<F, Form>(F, PhantomData<fn() -> Form>);
+
+/// Takes any function, so that a wrong one is told once, by [`exported`].
+pub const fn function<F, Form>(function: F) -> Function<F, Form> {
+    Function(function, PhantomData)
+}
+
+/// Compiles if the function is a handler: the one place where a wrong one is told, on every target.
+pub const fn exported<Form, H>(function: &'static Function<H, Form>) -> &'static dyn Export
+where
+    H: Handler<Form, Config: 'static>,
+{
+    function
 }
 
 thread_local! {
@@ -37,16 +58,21 @@ thread_local! {
     static INSTANCE: RefCell<Option<Box<dyn Any>>> = const { RefCell::new(None) };
 }
 
-/// Handles a batch on the instance that this guest is.
-pub fn run<Form, H>(handler: &H, batch: &Batch) -> Result<Output, String>
+impl<Form, H> Export for Function<H, Form>
 where
     H: Handler<Form, Config: 'static>,
 {
-    INSTANCE.with_borrow_mut(|slot| {
-        let instance = slot.get_or_insert_with(|| Box::new(Instance::<H::Config>::default()));
-        let instance = instance.downcast_mut().expect("a guest has one handler");
-        process(handler, instance, batch)
-    })
+    fn check(&self) -> Result<(), String> {
+        H::configure().map(|_| ())
+    }
+
+    fn run(&self, batch: &Batch) -> Result<Output, String> {
+        INSTANCE.with_borrow_mut(|slot| {
+            let instance = slot.get_or_insert_with(|| Box::new(Instance::<H::Config>::default()));
+            let instance = instance.downcast_mut().expect("a guest has one handler");
+            process(&self.0, instance, batch)
+        })
+    }
 }
 
 /// Handles a batch. The error is one of the whole batch: a state value that cannot be written.
