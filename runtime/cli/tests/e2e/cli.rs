@@ -37,6 +37,10 @@ fn topics_are_managed() {
     assert!(stdout(&mill.cli(&["topics", "show", "t"])).contains("PARTITION"));
     assert!(mill.cli(&["topics", "delete", "t"]).status.success());
     assert_eq!(mill.cli(&["topics", "show", "t"]).status.code(), Some(4));
+    mill.publish("earthquakes", "1");
+    let mistyped = mill.cli(&["tail", "earthquaks"]);
+    assert_eq!(mistyped.status.code(), Some(4));
+    assert!(stderr(&mistyped).contains("did you mean \"earthquakes\"?"), "{}", stderr(&mistyped));
     for list in ["handlers", "groups", "dead-letters"] {
         assert!(mill.cli(&[list]).status.success(), "{list}");
     }

@@ -35,7 +35,7 @@ pub(super) async fn read(
     Names(name): Names<String>,
     Params(query): Params<Query>,
 ) -> Result<Response, Problem> {
-    let topic = api.log.topic(&name).ok_or_else(|| Problem::unknown_topic(&name))?;
+    let topic = api.topic(&name)?;
     let request = request(topic, &query)?;
     let Ok(permit) = Arc::clone(&api.readers).try_acquire_owned() else {
         return Err(Problem::new(Kind::Busy, "as many readers as are allowed at a time are reading"));

@@ -24,6 +24,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware;
 use axum::routing::{get, post};
+use tidemill_bus::log::Topic;
 use tidemill_bus::{Log, Store};
 use tidemill_flow::Flow;
 use tokio::sync::{Semaphore, watch};
@@ -59,6 +60,16 @@ pub struct Api {
     pub counters: Counters,
     /// Whether the store still works.
     pub health: Health,
+}
+
+impl Api {
+    /// The topic of that name.
+    fn topic(&self, name: &str) -> Result<Topic, Problem> {
+        self.log.topic(name).ok_or_else(|| {
+            let topics = self.log.topics();
+            Problem::unknown_topic(name, topics.iter().map(|topic| &*topic.name))
+        })
+    }
 }
 
 /// The API's paths.

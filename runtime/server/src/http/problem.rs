@@ -7,6 +7,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use tidemill_bus::log::{Abort, AdminError, ReadError, StateError};
 
+use tidemill_wasm::document::suggestion;
+
 use crate::limits::RETRY_AFTER;
 use crate::publish::Refused;
 
@@ -119,10 +121,16 @@ impl Problem {
         Self { kind, detail: detail.into(), retry_after, place: None }
     }
 
-    /// No topic of that name.
-    pub fn unknown_topic(name: &str) -> Self {
-        let ways = format!("`tidemill topics create {name}` (PUT /v1/topics/{name}) creates it");
-        Self::new(Kind::UnknownTopic, format!("no topic {name:?}: {ways}, and so does the first event"))
+    /// No topic of that name, among these that there are.
+    pub fn unknown_topic<'a>(name: &str, topics: impl IntoIterator<Item = &'a str>) -> Self {
+        let detail = match suggestion(name, topics) {
+            Some(nearest) => format!("no topic {name:?}; did you mean {nearest:?}?"),
+            None => format!(
+                "no topic {name:?}: `tidemill topics create {name}` (PUT /v1/topics/{name}) creates it, and so does \
+                 the first event"
+            ),
+        };
+        Self::new(Kind::UnknownTopic, detail)
     }
 
     /// The problem as JSON, as it stands in a body.

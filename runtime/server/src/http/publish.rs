@@ -162,13 +162,12 @@ async fn open_topic(api: &Arc<Api>, name: String) -> Result<Topic, Problem> {
         let detail = format!("{name:?}: topics whose names begin with _ are the runtime's");
         return Err(Problem::new(Kind::InvalidName, detail));
     }
-    match api.log.topic(&name) {
-        Some(topic) => Ok(topic),
-        None if api.create_topics => {
+    match api.topic(&name) {
+        Err(_) if api.create_topics => {
             let log = Arc::clone(&api.log);
             Ok(blocking(move || log.create_topic(&name, None)).await??)
         }
-        None => Err(Problem::unknown_topic(&name)),
+        topic => topic,
     }
 }
 

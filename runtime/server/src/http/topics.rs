@@ -148,7 +148,9 @@ fn refuse_reserved(name: &str) -> Result<(), Problem> {
 }
 
 fn entry(api: &Api, name: &str) -> Result<TopicEntry, Problem> {
-    let details = api.store.topic_details(name)?.ok_or_else(|| Problem::unknown_topic(name))?;
+    api.topic(name)?;
+    let gone = || Problem::from(AdminError::UnknownTopic(name.to_owned()));
+    let details = api.store.topic_details(name)?.ok_or_else(gone)?;
     let range = |(partition, (range, &bytes)): (u32, (&PartitionRange, &u64))| RangeEntry {
         partition,
         start: range.start.0,
