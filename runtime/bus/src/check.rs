@@ -145,7 +145,7 @@ impl Report {
             Whose::Rows { from, to } => format!("from {from} to {to}"),
             Whose::Unknown { after, before } => format!("unknown, between frames {after} and {before}"),
             Whose::UnknownIn(frame) => format!("unknown, between two blocks of frame {frame}"),
-            Whose::Nobody => "nobody's: it is made again".to_owned(),
+            Whose::Nobody => "nobody's: it is made again from what is sound".to_owned(),
         }
     }
 

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use thiserror::Error;
 
 use crate::HandlerId;
+use crate::journal::Lost;
 use crate::limits::NOTICES_MAX;
 use crate::tables::BrokenTable;
 
@@ -53,6 +54,12 @@ pub enum Notice {
     /// A file of the tables is broken, and the journal no longer holds what it was made of.
     #[error("{0}; the journal does not reach back far enough to make it again")]
     TablesBroken(BrokenTable),
+    /// One byte was broken in the headers of so many frames; they were read as they had been written.
+    #[error("one byte is broken in the headers of {0} frames: they are read as they were written")]
+    Mended(u64),
+    /// Frames cannot be read. All they changed is in the tables; events of theirs may be missing.
+    #[error("the frames between {} and {} at {} cannot be read", _0.after, _0.before, _0.place)]
+    FramesLost(Lost),
     /// A write or a sync failed, or the committer panicked: the store takes nothing more until it is opened again.
     #[error("the store stopped after a failed write or a bug: {0}")]
     Poisoned(Arc<str>),

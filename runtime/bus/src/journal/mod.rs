@@ -29,6 +29,6 @@ pub use frame::{Delta, FrameParts, PlacedBlock, Section};
 pub use options::{Control, Housekeeping, JournalOptions};
 pub use place::{BlockPlace, PartitionEnd, ReadHint, Seek, SegmentSummary};
 pub use reader::JournalReader;
-pub use recovery::{Cut, JournalSummary, Recovery};
+pub use recovery::{Cut, JournalSummary, Lost, Recovery};
 pub(crate) use recovery::{check_journal, reaches_back};
 pub use writer::{Journal, Replay};

@@ -15,7 +15,7 @@ use crate::commit::{Committer, LoadError, Meter, Queue, View};
 use crate::disk::{Disk, Lock, LockError, RealDisk};
 use crate::journal::{self, Journal, Section};
 use crate::limits::LOCK_WAIT_MS;
-use crate::notice::Notices;
+use crate::notice::{Notice, Notices};
 use crate::tables::{Tree, TreeError};
 use crate::{DriverKey, FrameNumber};
 
@@ -113,6 +113,12 @@ impl Store {
                 replay(&view, frame, section)
             })?;
         view.tables.set_applied(recovery.last.0);
+        if recovery.frames_mended > 0 {
+            parts.notices.push(Notice::Mended(recovery.frames_mended));
+        }
+        for lost in &recovery.lost {
+            parts.notices.push(Notice::FramesLost(*lost));
+        }
         let newest_ms = view.tails.newest_ms().unwrap_or(0);
         let clock = AppendClock::new(parts.clock, newest_ms);
         let shared = Arc::new(Shared {

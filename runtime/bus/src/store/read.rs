@@ -70,7 +70,12 @@ impl Shared {
                 return Ok(ReadEnd { next, end });
             }
             if recent.is_empty() {
-                recent.push(self.stored(source, next, end)?);
+                match self.stored(source, next, end) {
+                    Ok(block) => recent.push(block),
+                    // What is before it is served; who goes on from there is told.
+                    Err(_) if !batch.is_empty() => return Ok(ReadEnd { next, end }),
+                    Err(error) => return Err(error),
+                }
             }
             for block in &recent {
                 match append(batch, block, next, limit) {
@@ -91,10 +96,9 @@ impl Shared {
         let found = self.reader.find(source, Seek::Offset(from), &mut hint);
         self.read_cache.hints.insert(source, hint);
         let found = found.map_err(|error| failed_to_find(source, from, &error))?;
-        // Offsets have no gaps here: what is missing before the first block kept was released.
         let start = found.as_ref().map_or(end, |place| place.first);
         let Some(place) = found.filter(|place| place.first <= from) else {
-            return Err(ReadError::Gone { source_partition: source, asked: from, start });
+            return Err(self.missing(source, from, start));
         };
         let block = self.reader.read(&place).map_err(|error| failed_to_read(source, place.first, &error))?;
         self.meter.disk_reads.add(1);
@@ -102,6 +106,20 @@ impl Shared {
         let block = TailBlock { first, append_time, columns: block.columns };
         self.read_cache.put(source, block.clone());
         Ok(block)
+    }
+
+    /// Why there is no block at `from`, and the next one begins at `start`. Offsets have no gaps here: what is missing
+    /// before the first block kept was released, what is missing later was in a frame that cannot be read.
+    fn missing(&self, source: TopicPartition, from: Offset, start: Offset) -> ReadError {
+        let oldest = self.reader.find(source, Seek::Offset(Offset(0)), &mut ReadHint::default());
+        match oldest {
+            Ok(Some(oldest)) if oldest.first <= from => {
+                let what = format!("the header of its frame is broken; the next offset is {start}").into();
+                ReadError::Broken { source_partition: source, offset: from, what }
+            }
+            Ok(_) => ReadError::Gone { source_partition: source, asked: from, start },
+            Err(error) => failed_to_find(source, from, &error),
+        }
     }
 
     pub(super) fn range(&self, source: TopicPartition) -> Result<PartitionRange, ReadError> {

@@ -449,3 +449,62 @@ fn the_real_disk_and_the_thread_do_the_same() {
     let place = journal.reader().find(partition(0), Seek::Offset(Offset(299)), &mut ReadHint::default());
     assert_eq!(journal.reader().read(&place.unwrap().unwrap()).unwrap().header.first, Offset(299));
 }
+
+/// A journal of some frames of a page each, and the byte at which frame `number` begins.
+fn pages() -> (FakeDisk, Arc<dyn Disk>, impl Fn(usize) -> usize) {
+    let (fake, disk) = fake();
+    let (mut journal, ..) = open(&disk, options(), 0).unwrap();
+    for offset in 0..5 {
+        append(&mut journal, offset, 10).unwrap();
+        journal.sync().unwrap();
+    }
+    journal.close().unwrap();
+    (fake, disk, |number| 4096 * number)
+}
+
+#[test]
+fn one_broken_byte_of_a_frame_s_header_is_read_as_it_was_written() {
+    let (fake, disk, at) = pages();
+    let name = "00000000000000000001.segment";
+    let sound = fake.bytes(name).unwrap();
+    let (_, _, expected) = open(&disk, options(), 0).unwrap();
+    for byte in (at(3)..at(3) + 112).chain([at(1) + 40]) {
+        let mut bytes = sound.clone();
+        bytes[byte] ^= 0x5a;
+        let copy = fake.copy(1);
+        copy.put(name, &bytes);
+        let disk: Arc<dyn Disk> = Arc::new(copy);
+        let (journal, recovery, replayed) = open(&disk, options(), 0).unwrap();
+        assert_eq!((recovery.frames_mended, recovery.lost.len(), recovery.cut), (1, 0, None), "byte {byte}");
+        assert!(recovery.clean && replayed == expected);
+        let reader = journal.reader();
+        for offset in (0..5).map(Offset) {
+            let seek = Seek::Offset(offset);
+            let place = reader.find(partition(0), seek, &mut ReadHint::default()).unwrap().unwrap();
+            assert_eq!(reader.read(&place).unwrap().header.first, offset);
+        }
+    }
+}
+
+#[test]
+fn a_broken_header_is_gone_past_if_its_frame_is_in_the_tables_and_refused_if_not() {
+    let (fake, disk, at) = pages();
+    let name = "00000000000000000001.segment";
+    let mut bytes = fake.bytes(name).unwrap();
+    bytes[at(2)..at(4)].fill(0x77);
+    fake.put(name, &bytes);
+    match open(&disk, options(), 2).map(|_| ()).unwrap_err() {
+        OpenError::Broken { place, .. } => assert_eq!((place.segment, place.byte), (1, 8192)),
+        other => panic!("{other}"),
+    }
+    let (journal, recovery, replayed) = open(&disk, options(), 3).unwrap();
+    let [lost] = recovery.lost[..] else { panic!("{recovery:?}") };
+    assert_eq!((lost.after.0, lost.before.0, lost.place.byte), (1, 4, 8192));
+    assert_eq!((recovery.last.0, recovery.cut), (6, None));
+    assert_eq!(replayed.keys().copied().collect::<Vec<_>>(), [4, 5]);
+    let find = |offset| {
+        let seek = Seek::Offset(Offset(offset));
+        journal.reader().find(partition(0), seek, &mut ReadHint::default()).unwrap().unwrap().first.0
+    };
+    assert_eq!([0, 1, 2, 3, 4].map(find), [0, 3, 3, 3, 4]);
+}

@@ -8,8 +8,9 @@ use crate::{DriverKey, FrameNumber, HandlerId, Lane, Partition};
 /// Bytes of the part of a header that every frame has.
 pub const FIXED_BYTES: usize = 80;
 /// Bytes of each section's entry.
-const SECTION_BYTES: usize = 32;
-const MAGIC: [u8; 8] = *b"TMFRAME\0";
+pub const SECTION_BYTES: usize = 32;
+/// What a frame begins with.
+pub const MAGIC: [u8; 8] = *b"TMFRAME\0";
 const CRC_FROM: usize = 12;
 const FLAG_REQUIRED: u16 = 1;
 

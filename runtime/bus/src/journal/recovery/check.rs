@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use super::walk::{FrameAt, FrameBytes, Walk, find_header, place_in};
+use super::Lost;
+use super::walk::{FrameAt, FrameBytes, Walk, place_in};
 use crate::block::{Block, BlockHeader};
 use crate::bytes::align;
 use crate::check::{Fault, Whose};
@@ -171,17 +172,22 @@ impl Check<'_> {
             store: segment.store,
             byte: PAGE,
             previous: start,
+            follower,
+            ahead: None,
         };
         let mut bytes = FrameBytes::default();
-        while follower.is_none_or(|last| walk.previous.number < last.number) {
-            let Some(frame) = walk.next()? else {
-                if self.go_past(&mut walk, follower)? {
-                    continue;
-                }
-                break;
-            };
-            self.synced = self.synced.max(frame.synced_through);
-            self.frame(segment, &frame, &mut bytes)?;
+        loop {
+            if let Some(frame) = walk.next()? {
+                self.synced = self.synced.max(frame.synced_through);
+                self.frame(segment, &frame, &mut bytes)?;
+                continue;
+            }
+            let Some(Lost { after, before, place }) = walk.go_past()? else { break };
+            self.faults.push(fault(
+                place,
+                "the header of a frame is broken",
+                Whose::Unknown { after, before },
+            ));
         }
         if let Some(last) = follower {
             self.index(segment, last)?;
@@ -204,25 +210,12 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Goes past a header that is broken, to the next that tells that what is before it was synced; false at the
-    /// end of the segment.
-    fn go_past(&mut self, walk: &mut Walk<'_>, follower: Option<LastFrame>) -> Result<bool, OpenError> {
-        let (after, place) = (walk.previous.number, Place { segment: walk.segment, byte: walk.byte });
-        let found = find_header(walk, after)?;
-        let before = match (&found, follower) {
-            (Some((header, _)), _) => header.number,
-            (None, Some(last)) => last.number.next(),
-            (None, None) => return Ok(false),
-        };
-        self.faults.push(fault(place, "the header of a frame is broken", Whose::Unknown { after, before }));
-        let Some((header, byte)) = found else { return Ok(false) };
-        walk.byte = byte;
-        walk.previous = LastFrame { number: FrameNumber(header.number.0 - 1), crc: header.previous_crc };
-        Ok(true)
-    }
-
     fn frame(&mut self, segment: &Used, frame: &FrameAt, bytes: &mut FrameBytes) -> Result<(), OpenError> {
         self.summary.last = self.summary.last.max(frame.number);
+        if frame.is_mended {
+            let what = "one byte in the header of a frame is broken";
+            self.faults.push(fault(place_in(segment.number, frame, 0), what, Whose::Nobody));
+        }
         if !bytes.read(&*segment.file, frame)? {
             let what = "the header of a frame changed while it was read";
             self.late.push((frame.number, fault(place_in(segment.number, frame, 0), what, Whose::Store)));

@@ -4,6 +4,7 @@
 
 mod check;
 mod files;
+mod mend;
 mod rebuild;
 mod replay;
 mod tail;
@@ -42,6 +43,11 @@ pub struct Recovery {
     pub last: FrameNumber,
     /// Frames handed to the replay.
     pub frames_replayed: u64,
+    /// Frames whose header was broken in one byte and was read as it had been written.
+    pub frames_mended: u64,
+    /// Frames that were gone past, for their headers are broken; all of them are in the tables. What they hold of
+    /// events cannot be read, where no index tells its place.
+    pub lost: Vec<Lost>,
     /// Frames written again and synced, for nobody knew whether they had been.
     pub frames_rewritten: u64,
     /// What was found after the last frame and given up.
@@ -57,6 +63,17 @@ pub struct Cut {
     pub place: Place,
     /// Bytes of the frames given up, as far as their headers tell.
     pub bytes: u64,
+}
+
+/// Frames that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// The last frame before them.
+    pub after: FrameNumber,
+    /// The first frame after them.
+    pub before: FrameNumber,
+    /// Where they begin.
+    pub place: Place,
 }
 
 /// What the journal starts from.
@@ -82,7 +99,7 @@ pub(super) fn recover(
     let files = Files::find(&*disk)?;
     let shared = Shared::new(disk, files.store, options);
     let disk = &*shared.disk;
-    let tail = Tail::find(disk, &files, persisted)?;
+    let mut tail = Tail::find(disk, &files, persisted)?;
     if tail.last.number < persisted {
         return Err(OpenError::TablesAhead { persisted, last: tail.last.number });
     }
@@ -95,6 +112,8 @@ pub(super) fn recover(
         oldest: tail.oldest,
         last: tail.last.number,
         frames_replayed: replayer.frames,
+        frames_mended: tail.mended,
+        lost: std::mem::take(&mut tail.lost),
         frames_rewritten,
         cut: tail.cut,
     };

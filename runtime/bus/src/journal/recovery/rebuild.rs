@@ -69,7 +69,9 @@ fn index_of(
         return Err(broken(0, "the segment's header is not one of this store"));
     };
     let previous = LastFrame { number: FrameNumber(header.first_frame.0 - 1), crc: header.previous_crc };
-    let mut walk = Walk { file, segment: number, byte_len, store, byte: PAGE, previous };
+    let follower = Some(last);
+    let mut walk =
+        Walk { file, segment: number, byte_len, store, byte: PAGE, previous, follower, ahead: None };
     let (mut index, mut bytes, mut blocks) = (Index::default(), FrameBytes::default(), Vec::new());
     while walk.previous.number < last.number {
         let byte = walk.byte;

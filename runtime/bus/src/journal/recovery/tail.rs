@@ -4,10 +4,10 @@
 use std::io::{IoSlice, IoSliceMut};
 use std::sync::Arc;
 
-use super::Cut;
 use super::files::{Files, SegmentFile};
 use super::replay::Replayer;
 use super::walk::{FrameAt, FrameBytes, Walk, read_header};
+use super::{Cut, Lost};
 use crate::FrameNumber;
 use crate::bytes::align;
 use crate::disk::{Disk, DiskFile};
@@ -58,6 +58,10 @@ pub(super) struct Tail {
     /// The last frame that is known to have been synced.
     synced: FrameNumber,
     pub(super) cut: Option<Cut>,
+    /// Frames whose header was mended.
+    pub(super) mended: u64,
+    /// Frames that were gone past.
+    pub(super) lost: Vec<Lost>,
 }
 
 impl Tail {
@@ -85,10 +89,11 @@ impl Tail {
         if persisted.next() < oldest {
             return Err(OpenError::TablesBehind { persisted, oldest });
         }
-        walk_all(files.store, &mut segments)?;
+        let Walked { mended, lost } = walk_all(files.store, &mut segments, persisted)?;
         let nothing = LastFrame { number: FrameNumber(0), crc: 0 };
         let last = segments.last().map_or(nothing, TailSegment::last);
-        let mut tail = Self { used, segments, oldest, last, synced: FrameNumber(0), cut: None };
+        let synced = FrameNumber(0);
+        let mut tail = Self { used, segments, oldest, last, synced, cut: None, mended, lost };
         tail.synced = tail.synced_through().max(persisted.min(last.number));
         tail.cut = tail.end(disk, files)?;
         Ok(tail)
@@ -218,9 +223,17 @@ fn oldest_frame(disk: &dyn Disk, files: &Files, tail: &[TailSegment]) -> Result<
     Ok(must_be_used(disk, files.store, *oldest)?.header.first_frame)
 }
 
-/// Walks all segments. Only the last may end with something that is no frame: it begins when all before it
-/// is synced.
-fn walk_all(store: u128, segments: &mut [TailSegment]) -> Result<(), OpenError> {
+/// What was found on the way through the segments.
+#[derive(Default)]
+struct Walked {
+    mended: u64,
+    lost: Vec<Lost>,
+}
+
+/// Walks all segments. Only the last may end with something that is no frame: it begins when all before it is
+/// synced. What is broken and in the tables already is gone past.
+fn walk_all(store: u128, segments: &mut [TailSegment], persisted: FrameNumber) -> Result<Walked, OpenError> {
+    let mut walked = Walked::default();
     for index in 0..segments.len() {
         let follower = segments.get(index + 1).map(TailSegment::before);
         let segment = &mut segments[index];
@@ -231,18 +244,30 @@ fn walk_all(store: u128, segments: &mut [TailSegment]) -> Result<(), OpenError> 
             store,
             byte: PAGE,
             previous: segment.before(),
+            follower,
+            ahead: None,
         };
-        while follower.is_none_or(|last| walk.previous.number < last.number)
-            && let Some(frame) = walk.next()?
-        {
-            segment.frames.push(frame);
-        }
-        if follower.is_some_and(|last| last != walk.previous) {
+        loop {
+            if let Some(frame) = walk.next()? {
+                walked.mended += u64::from(frame.is_mended);
+                segment.frames.push(frame);
+                continue;
+            }
             let place = Place { segment: walk.segment, byte: walk.byte };
-            return Err(OpenError::Broken { place, what: "a frame that was synced is not there" });
+            match walk.go_past()? {
+                Some(lost) if lost.before <= persisted.next() => walked.lost.push(lost),
+                Some(_) => {
+                    let what = "a frame that was synced and is not in the tables yet";
+                    return Err(OpenError::Broken { place, what });
+                }
+                None if follower.is_some_and(|last| last != walk.previous) => {
+                    return Err(OpenError::Broken { place, what: "a frame that was synced is not there" });
+                }
+                None => break,
+            }
         }
     }
-    Ok(())
+    Ok(walked)
 }
 
 /// What lies behind the last frame.

@@ -2,6 +2,8 @@
 
 use std::io::{self, IoSliceMut};
 
+use super::Lost;
+use super::mend::mend;
 use crate::FrameNumber;
 use crate::block::{BlockHeader, HEADER_BYTES};
 use crate::bytes::align;
@@ -9,6 +11,9 @@ use crate::disk::DiskFile;
 use crate::journal::format::{FrameFault, FrameHeader, PAGE, PAGE_BYTES, SectionHeader, VERSION, kind};
 use crate::journal::sealed::LastFrame;
 use crate::journal::{OpenError, Place};
+
+/// Bytes of a header that is mended at most: 32,000 sections, far more than a group has.
+const MENDED_BYTES_MAX: u64 = 1 << 20;
 
 /// Where a frame lies, and what its header says of the others.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +27,8 @@ pub(super) struct FrameAt {
     pub(super) synced_through: FrameNumber,
     pub(super) crc: u32,
     pub(super) closing: bool,
+    /// Whether one byte of its header is broken.
+    pub(super) is_mended: bool,
 }
 
 impl FrameAt {
@@ -64,17 +71,28 @@ pub(super) struct Walk<'a> {
     pub(super) store: u128,
     pub(super) byte: u64,
     pub(super) previous: LastFrame,
+    /// The last frame in the segment, if the one after it tells.
+    pub(super) follower: Option<LastFrame>,
+    /// The byte from which a header was looked for, and what was found.
+    pub(super) ahead: Option<(u64, Option<(FrameHeader, u64)>)>,
 }
 
 impl Walk<'_> {
-    /// The next frame, or `None` where the chain ends; then `byte` is where it does.
+    /// The next frame, or `None` where the chain ends; then `byte` is where it does. A header of which one byte is
+    /// broken is read as it was written, if a later one tells its checksum, and that it was synced.
     pub(super) fn next(&mut self) -> Result<Option<FrameAt>, OpenError> {
-        let (header, crc) = match read_header(self.file, self.byte, self.byte_len)? {
-            Ok(found) => found,
+        if self.follower.is_some_and(|last| self.previous.number >= last.number) {
+            return Ok(None);
+        }
+        let (header, crc, is_mended) = match read_header(self.file, self.byte, self.byte_len)? {
+            Ok((header, crc)) => (header, crc, false),
             Err(FrameFault::Newer(found)) => {
                 return Err(OpenError::NewerVersion { found, known: VERSION });
             }
-            Err(FrameFault::Broken | FrameFault::Short(_)) => return Ok(None),
+            Err(FrameFault::Broken | FrameFault::Short(_)) => match self.mended()? {
+                Some((header, crc)) => (header, crc, true),
+                None => return Ok(None),
+            },
         };
         let paged_len = align(header.frame_len(), PAGE);
         let follows = header.store == self.store
@@ -98,17 +116,62 @@ impl Walk<'_> {
             synced_through: header.synced_through,
             crc,
             closing: header.sections.iter().any(|section| section.kind == kind::CLOSING),
+            is_mended,
         };
         self.byte = frame.end();
         self.previous = frame.last();
         Ok(Some(frame))
+    }
+
+    /// The header here as it was written, if that can be told.
+    fn mended(&mut self) -> io::Result<Option<(FrameHeader, u32)>> {
+        let here = self.previous.number.next();
+        let crc = match self.follower.filter(|last| last.number == here) {
+            Some(last) => last.crc,
+            None => match self.ahead()? {
+                Some((next, _)) if next.number == here.next() => next.previous_crc,
+                _ => return Ok(None),
+            },
+        };
+        let mut bytes =
+            vec![0; usize::try_from(MENDED_BYTES_MAX.min(self.byte_len - self.byte)).unwrap_or(0)];
+        self.file.read_at(&mut [IoSliceMut::new(&mut bytes)], self.byte)?;
+        Ok(mend(&bytes, crc).and_then(|header| FrameHeader::decode(&header).ok()))
+    }
+
+    /// The next header that tells that what is here was synced. It is looked for once.
+    fn ahead(&mut self) -> io::Result<Option<(FrameHeader, u64)>> {
+        match &self.ahead {
+            Some((byte, found)) if *byte == self.byte => Ok(found.clone()),
+            _ => {
+                let found = find_header(self, self.previous.number)?;
+                self.ahead = Some((self.byte, found.clone()));
+                Ok(found)
+            }
+        }
+    }
+
+    /// Goes past what is here and cannot be read, to the next frame that can, if something tells that it was synced.
+    pub(super) fn go_past(&mut self) -> io::Result<Option<Lost>> {
+        let (after, place) = (self.previous.number, Place { segment: self.segment, byte: self.byte });
+        if self.follower.is_some_and(|last| after >= last.number) {
+            return Ok(None);
+        }
+        if let Some((header, byte)) = self.ahead()? {
+            self.byte = byte;
+            self.previous = LastFrame { number: FrameNumber(header.number.0 - 1), crc: header.previous_crc };
+            return Ok(Some(Lost { after, before: header.number, place }));
+        }
+        let Some(last) = self.follower.filter(|last| after < last.number) else { return Ok(None) };
+        self.previous = last;
+        Ok(Some(Lost { after, before: last.number.next(), place }))
     }
 }
 
 /// The next header in the segment, with its byte, that belongs to a frame after the one that follows `after` and
 /// tells that that one was synced: so what stands before it was written, and is broken. Bytes of an older life
 /// have lower numbers, and frames that were cut are followed by none that was synced after them.
-pub(super) fn find_header(walk: &Walk<'_>, after: FrameNumber) -> io::Result<Option<(FrameHeader, u64)>> {
+fn find_header(walk: &Walk<'_>, after: FrameNumber) -> io::Result<Option<(FrameHeader, u64)>> {
     const CHUNK: u64 = 256 * PAGE;
     let lost = after.next();
     let mut chunk = Vec::new();
@@ -142,6 +205,11 @@ impl FrameBytes {
     pub(super) fn read(&mut self, file: &dyn DiskFile, frame: &FrameAt) -> io::Result<bool> {
         self.bytes.resize(usize::try_from(frame.paged_len).unwrap_or(0), 0);
         file.read_at(&mut [IoSliceMut::new(&mut self.bytes)], frame.byte)?;
+        if frame.is_mended
+            && let Some(header) = mend(&self.bytes, frame.crc)
+        {
+            self.bytes[..header.len()].copy_from_slice(&header);
+        }
         match FrameHeader::decode(&self.bytes) {
             Ok((header, crc)) if crc == frame.crc => {
                 self.header = header;
