@@ -86,7 +86,9 @@ fn export(function: &ItemFn) -> TokenStream {
         const _: () = {
             use ::tidemill_sdk::__private::{Export, bindings};
 
-            const _EXPORT: &dyn Export = #exported;
+            const EXPORT: &dyn Export = #exported;
+            // In use on every target, and with it the handler.
+            const _: &dyn Export = EXPORT;
 
             #[cfg(target_arch = "wasm32")]
             struct Component;
@@ -96,14 +98,14 @@ fn export(function: &ItemFn) -> TokenStream {
                 fn process(
                     batch: bindings::Batch,
                 ) -> ::core::result::Result<bindings::Output, ::std::string::String> {
-                    _EXPORT.run(&batch)
+                    EXPORT.run(&batch)
                 }
             }
 
             #[cfg(target_arch = "wasm32")]
             impl bindings::exports::tidemill::handler::setup::Guest for Component {
                 fn check() -> ::core::result::Result<(), ::std::string::String> {
-                    _EXPORT.check()
+                    EXPORT.check()
                 }
             }
 
