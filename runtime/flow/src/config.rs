@@ -24,6 +24,9 @@ pub struct HandlerConfig {
     pub limits: CallLimits,
     /// How much a call gets.
     pub batch: BatchLimits,
+    /// The version of what it keeps as state. Another one stops the handler until its group is reset or its state
+    /// is adopted.
+    pub state_version: u32,
     /// The handler's own keys.
     pub config: BTreeMap<String, String>,
 }
@@ -41,6 +44,7 @@ impl HandlerConfig {
             retry: Retry::default(),
             limits: CallLimits::default(),
             batch: BatchLimits::default(),
+            state_version: 1,
             config: BTreeMap::new(),
         }
     }

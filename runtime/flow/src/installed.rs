@@ -2,19 +2,20 @@
 //! it; decides nothing.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Condvar, Mutex, RwLock};
 use tidemill_bus::log::AdminError;
 use tidemill_bus::{HandlerId, Log, TopicId};
 
 use crate::config::HandlerConfig;
-use crate::driver::Gate;
+use crate::driver::{Gate, Standing};
 use crate::handler::Handler;
 use crate::note::Note;
 use crate::pool::Cell;
 use crate::scheduler::Slot;
 use crate::tally::Tally;
+use crate::trial::Trial;
 
 /// One handler, from its installation to its removal.
 pub(crate) struct Installed {
@@ -31,6 +32,10 @@ pub(crate) struct Installed {
     settings: RwLock<Arc<Settings>>,
     generation: AtomicU64,
     gate: AtomicU8,
+    /// Whether its state is of the version that it wants.
+    state_fits: AtomicBool,
+    /// The trial of its newest version.
+    pub(crate) trial: Trial,
     /// What the log remembers of it.
     note: Mutex<Note>,
     /// Its drivers, by partition.
@@ -61,8 +66,8 @@ const CLOSED: u8 = 2;
 const GONE: u8 = 3;
 
 impl Installed {
-    /// A handler that takes events at once, unless its note says that it is paused.
-    pub(crate) fn new(id: HandlerId, slot: Slot, (settings, note): (Settings, Note)) -> Self {
+    /// A handler that takes events at once, unless its note says otherwise.
+    pub(crate) fn new(id: HandlerId, slot: Slot, (settings, note, trial): (Settings, Note, Trial)) -> Self {
         Self {
             id,
             name: settings.config.name.as_str().into(),
@@ -70,8 +75,10 @@ impl Installed {
             tally: Tally::default(),
             topics_created: AtomicUsize::new(0),
             generation: AtomicU64::new(settings.generation),
-            settings: RwLock::new(Arc::new(settings)),
             gate: AtomicU8::new(if note.paused_since.is_some() { PAUSED } else { OPEN }),
+            state_fits: AtomicBool::new(note.fits(settings.config.state_version)),
+            settings: RwLock::new(Arc::new(settings)),
+            trial,
             note: Mutex::new(note),
             cells: RwLock::default(),
             trouble: Mutex::new(None),
@@ -91,18 +98,42 @@ impl Installed {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Puts another version in charge: calls under way end on theirs, the next begin on this.
-    pub(crate) fn replace(&self, config: HandlerConfig, handler: Arc<dyn Handler>) {
-        let mut settings = self.settings.write();
-        let generation = settings.generation + 1;
-        let first_inputs = settings.first_inputs.clone();
-        *settings = Arc::new(Settings { generation, config, handler, first_inputs });
+    /// Has another version take the next calls; those under way end on theirs.
+    pub(crate) fn replace(&self, settings: Settings) {
+        let fits = self.note.lock().fits(settings.config.state_version);
+        let mut current = self.settings.write();
+        let generation = settings.generation;
+        assert!(generation > current.generation, "versions of {} are counted upwards", self.name);
+        self.state_fits.store(fits, Ordering::SeqCst);
+        *current = Arc::new(settings);
         self.generation.store(generation, Ordering::Release);
     }
 
     /// Whether its drivers may begin something new.
     pub(crate) fn gate(&self) -> Gate {
-        if self.gate.load(Ordering::SeqCst) == OPEN { Gate::Open } else { Gate::Closed }
+        let open = self.gate.load(Ordering::SeqCst) == OPEN && self.state_fits.load(Ordering::SeqCst);
+        if open && !self.trial.has_failed(self.generation()) { Gate::Open } else { Gate::Closed }
+    }
+
+    /// How `generation` stands in the partition of `cell`.
+    pub(crate) fn standing(&self, generation: u64, cell: Option<&Cell>) -> Standing {
+        let proved = cell.is_some_and(|cell| cell.has_proved(generation));
+        if self.trial.is_of(generation) && !proved { Standing::OnTrial } else { Standing::InCharge }
+    }
+
+    /// Partitions in which the newest version has had no commit yet.
+    pub(crate) fn unproved(&self) -> usize {
+        let generation = self.generation();
+        self.cells.read().iter().filter(|cell| !cell.has_proved(generation)).count()
+    }
+
+    /// Why its state cannot be used by the version that it has, if so.
+    pub(crate) fn unfit(&self) -> Option<String> {
+        let has = self.note.lock().state_version;
+        let wants = self.settings.read().config.state_version;
+        (!self.state_fits.load(Ordering::SeqCst)).then(|| {
+            format!("its state is of state-version {has}, and it wants {wants}: reset its group, or adopt the state")
+        })
     }
 
     /// Since when an operator has it paused, in milliseconds since the Unix epoch.
@@ -130,6 +161,7 @@ impl Installed {
     pub(crate) fn set_note(&self, log: &dyn Log, note: Note) -> Result<(), AdminError> {
         if self.note() != note {
             log.set_note(self.id, &note.encode())?;
+            self.state_fits.store(note.fits(self.settings.read().config.state_version), Ordering::SeqCst);
             *self.note.lock() = note;
         }
         Ok(())

@@ -8,6 +8,7 @@ mod flow;
 mod graph;
 mod installed;
 mod note;
+mod trial;
 
 mod scheduler;
 

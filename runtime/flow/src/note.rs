@@ -6,7 +6,7 @@
 pub(crate) struct Note {
     /// Since when an operator has it paused, in milliseconds since the Unix epoch.
     pub(crate) paused_since: Option<i64>,
-    /// The `state-version` that its group's state was written by.
+    /// The `state-version` that its group's state was written by; 0 if nothing was.
     pub(crate) state_version: u32,
     /// The version in charge, as [`crate::handler::Handler::version`] names it.
     pub(crate) version: String,
@@ -15,6 +15,16 @@ pub(crate) struct Note {
 const VERSION: u8 = 1;
 
 impl Note {
+    /// `version` is in charge, and the state is of its `state_version` from now on.
+    pub(crate) fn take_charge(&mut self, version: &str, state_version: u32) {
+        (self.version, self.state_version) = (version.to_owned(), state_version);
+    }
+
+    /// Whether a handler that wants state of `state_version` can go on from the state that is there.
+    pub(crate) fn fits(&self, state_version: u32) -> bool {
+        self.state_version == 0 || self.state_version == state_version
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![VERSION, u8::from(self.paused_since.is_some())];
         bytes.extend_from_slice(&self.paused_since.unwrap_or(0).to_le_bytes());

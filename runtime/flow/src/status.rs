@@ -15,6 +15,13 @@ pub struct HandlerStatus {
     pub state: HandlerState,
     /// The version that takes events, as [`crate::handler::Handler::version`] names it.
     pub version: Arc<str>,
+    /// The version that is in charge, also after a restart: another one than `version` while that is on trial.
+    pub in_charge: Arc<str>,
+    /// Partitions in which `version` has had no commit yet; until it has, a fault there brings back the version in
+    /// charge. `None` if it is not on trial.
+    pub on_trial: Option<usize>,
+    /// The last version that failed while it was on trial.
+    pub refused: Option<RefusedVersion>,
     /// How many versions of it have run since the flow started, from 1.
     pub generation: u64,
     /// The topics that it reads, by name.
@@ -29,6 +36,17 @@ pub struct HandlerStatus {
     pub instances: usize,
     /// Bytes of linear memory of all its instances, as they were after their last call.
     pub memory_bytes: usize,
+}
+
+/// A version that failed before its first commit in a partition, and went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedVersion {
+    /// The version, as [`crate::handler::Handler::version`] names it.
+    pub version: Arc<str>,
+    /// How it failed.
+    pub reason: String,
+    /// When, in milliseconds since the Unix epoch.
+    pub at_ms: i64,
 }
 
 /// Whether a handler runs.

@@ -143,6 +143,7 @@ impl PluginFile {
             retry: self.retry.or_default(),
             limits: self.limits.or_default(),
             batch: self.batch.or_default(),
+            state_version: bare.state_version,
             config: self.config,
         };
         check(&config)?;
@@ -289,6 +290,7 @@ mod tests {
             },
             limits: CallLimits { memory: 16 << 20, deadline: Duration::from_secs(2), output: 1 << 20 },
             batch: BatchLimits { max_events: 100, max_bytes: 8 << 10 },
+            state_version: 1,
             config: own.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
         };
         assert_eq!(config, expected);

@@ -62,6 +62,7 @@ impl Driver {
                     input.sought = input.sought.filter(|&sought| sought != flight.progress.next);
                 }
                 self.recovered();
+                self.try_out(token, flight.effects);
                 Landed::Committed(flight.effects)
             }
             Outcome::Aborted(abort) => {

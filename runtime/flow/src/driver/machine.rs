@@ -28,6 +28,8 @@ pub(crate) struct Driver {
     /// Calls in a row that could not be made, or not be committed, by no fault of an event; and why the last.
     pub(super) troubles: u32,
     pub(super) trouble: Option<String>,
+    /// The first transaction that a version on trial can make.
+    pub(super) trial: Option<u64>,
     /// Nothing is done before this time, in milliseconds since the Unix epoch.
     pub(super) not_before: i64,
 }
@@ -101,6 +103,7 @@ impl Driver {
             size: BatchSize::default(),
             troubles: 0,
             trouble: None,
+            trial: None,
             not_before: 0,
         };
         topics.into_iter().for_each(|topic| driver.add_input(topic));
@@ -118,6 +121,10 @@ impl Driver {
             return if self.flight.is_empty() { Step::Announce { input } } else { Step::Wait };
         }
         if gate == Gate::Closed || self.flight.len() >= limits::TRANSACTIONS_IN_FLIGHT {
+            return Step::Wait;
+        }
+        if self.is_on_trial() && !self.flight.is_empty() {
+            // One call at a time, so that the first commit is known before the next can fail.
             return Step::Wait;
         }
         let step = self.read_step(now_ms, config);
@@ -210,12 +217,6 @@ impl Driver {
     /// Calls can be made.
     pub(super) fn recovered(&mut self) {
         (self.troubles, self.trouble) = (0, None);
-    }
-
-    /// Another version is in charge: it need not wait for what was the matter with the last.
-    pub(crate) fn renewed(&mut self) {
-        self.recovered();
-        self.not_before = 0;
     }
 
     /// Why no call could be made when it was last tried, if so.

@@ -9,6 +9,8 @@ mod settle;
 
 mod flight;
 
+mod trial;
+
 mod layers;
 mod size;
 
@@ -18,3 +20,4 @@ pub(crate) use layers::Layers;
 pub(crate) use machine::{Driver, Gate, Plan, Step};
 pub(crate) use settle::{Ending, Settlement, Taken};
 pub(crate) use size::BatchSize;
+pub(crate) use trial::Standing;

@@ -36,6 +36,8 @@ pub(crate) enum Ending {
     Drop,
     /// The partition stops before it.
     Halt,
+    /// Nothing: the version that gives it up is on trial, and it is the version that goes.
+    Refused,
 }
 
 /// A batch with where the read ended.
@@ -102,6 +104,11 @@ impl Driver {
         self.trouble(reason, now_ms);
     }
 
+    /// A call of `plan` is as if it never was, for the version that made it goes.
+    pub(crate) fn turned_down(&mut self, plan: Plan) {
+        self.inputs[plan.input].more = true;
+    }
+
     /// Event `index` of the batch was not done: it is tried again, or the policy decides.
     fn give_way(
         &mut self,
@@ -110,6 +117,7 @@ impl Driver {
         (reason, after_ms): (&str, Option<u64>),
         (retry, now_ms): (&Retry, i64),
     ) -> Settlement {
+        let on_trial = self.is_on_trial();
         let input = &mut self.inputs[taken.plan.input];
         let offset = taken.batch.offset(index);
         let attempts = if index == 0 { taken.plan.attempt } else { 1 };
@@ -121,6 +129,8 @@ impl Driver {
             let failed = Failed { driver: self.key, offset, attempts, after_ms };
             let not_before = now_ms.saturating_add(retry::pause_ms(retry, failed));
             (Progress { not_before, ..before }, Ending::Retry)
+        } else if on_trial {
+            (before, Ending::Refused)
         } else {
             match retry.then {
                 Then::DeadLetter => (past, Ending::DeadLetter),

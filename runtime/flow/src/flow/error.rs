@@ -68,6 +68,13 @@ pub enum InstallError {
     Stopped,
 }
 
+impl InstallError {
+    /// The log could not give a handler `what` it needs.
+    pub(crate) fn of(handler: &str, what: &str, source: AdminError) -> Self {
+        Self::Admin { handler: handler.to_owned(), what: what.to_owned(), source }
+    }
+}
+
 /// No such handler.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("no handler {0:?} is installed")]
@@ -87,6 +94,9 @@ pub enum OperateError {
         /// Why not.
         source: AdminError,
     },
+    /// Its group was reset, and it could not begin anew.
+    #[error(transparent)]
+    Install(#[from] InstallError),
     /// The flow was stopped.
     #[error("the flow is stopped")]
     Stopped,

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use parking_lot::MutexGuard;
-use tidemill_bus::log::{AdminError, Topic};
+use tidemill_bus::log::Topic;
 use tidemill_bus::{DriverKey, HandlerId, Lane, Partition, TopicId};
 
 use super::routes::Readers;
+use super::versions::Version;
 use super::{Change, Flow, InstallError, Shared, UnknownHandler};
 use crate::config::HandlerConfig;
 use crate::graph;
@@ -17,19 +18,13 @@ use crate::installed::{Installed, Settings};
 use crate::limits;
 use crate::note::Note;
 use crate::pool::{Cell, Command};
+use crate::trial::Trial;
 
 impl Flow {
     /// Installs a handler: its topics are created where they are missing, and it takes events at once. Waits
     /// for the disk.
     pub fn install(&self, config: HandlerConfig, handler: Arc<dyn Handler>) -> Result<(), InstallError> {
         self.shared.install(config, handler)
-    }
-
-    /// Puts another version of a handler in charge, or other settings, or installs it if it is not there. A
-    /// call under way ends on the old version, the next begins on the new one. With other inputs it is removed
-    /// and installed anew, its group and state stay; this waits for its calls under way.
-    pub fn replace(&self, config: HandlerConfig, handler: Arc<dyn Handler>) -> Result<(), InstallError> {
-        self.shared.replace(config, handler)
     }
 
     /// Removes a handler; its group and state stay. Waits until its calls under way have ended and their
@@ -49,30 +44,15 @@ impl Shared {
         if self.handlers.read().contains_key(&config.name) {
             return Err(InstallError::Exists(config.name));
         }
-        self.put_in(config, handler)
-    }
-
-    pub(crate) fn replace(
-        self: &Arc<Self>,
-        config: HandlerConfig,
-        handler: Arc<dyn Handler>,
-    ) -> Result<(), InstallError> {
-        let _changing = self.begin(&config, handler.version())?;
-        let Some(installed) = self.handlers.read().get(&config.name).map(Arc::clone) else {
-            return self.put_in(config, handler);
-        };
-        self.topics(&config, handler.has_state())?;
-        if installed.settings().config.inputs == config.inputs {
-            installed.replace(config, handler);
-            installed.cells.read().iter().for_each(Cell::rouse);
-            return Ok(());
-        }
-        self.take_out(&installed);
-        self.put_in(config, handler)
+        self.put_in(Version::first(config, handler))
     }
 
     /// Begins a change: the flow runs, and `config` may run beside what is there.
-    fn begin(&self, config: &HandlerConfig, version: &str) -> Result<MutexGuard<'_, Change>, InstallError> {
+    pub(super) fn begin(
+        &self,
+        config: &HandlerConfig,
+        version: &str,
+    ) -> Result<MutexGuard<'_, Change>, InstallError> {
         let changing = self.changing.lock();
         if *changing == Change::Stopped {
             return Err(InstallError::Stopped);
@@ -119,12 +99,14 @@ impl Shared {
     }
 
     /// The inputs of a handler; they, its outputs and its dead letters are created where they are missing.
-    fn topics(&self, config: &HandlerConfig, has_state: bool) -> Result<Vec<Topic>, InstallError> {
+    pub(super) fn topics(&self, config: &HandlerConfig, has_state: bool) -> Result<Vec<Topic>, InstallError> {
         let find = |name: &String| match self.core.log.topic(name) {
             Some(topic) => Ok(topic),
-            None => {
-                self.core.log.create_topic(name, None).map_err(|source| needs(&config.name, name, source))
-            }
+            None => self
+                .core
+                .log
+                .create_topic(name, None)
+                .map_err(|source| InstallError::of(&config.name, name, source)),
         };
         let inputs = config.inputs.iter().map(find).collect::<Result<Vec<_>, _>>()?;
         if has_state && let Some(second) = inputs.iter().find(|one| one.partitions != inputs[0].partitions) {
@@ -143,14 +125,24 @@ impl Shared {
         Ok(inputs)
     }
 
-    fn put_in(&self, config: HandlerConfig, handler: Arc<dyn Handler>) -> Result<(), InstallError> {
+    pub(super) fn put_in(&self, version: Version) -> Result<(), InstallError> {
+        let Version { generation, config, handler, former, refused } = version;
         let inputs = self.topics(&config, handler.has_state())?;
         let name = config.name.clone();
-        let id = self.core.log.handler_id(&name).map_err(|source| needs(&name, &name, source))?;
+        let id = self.core.log.handler_id(&name).map_err(|source| InstallError::of(&name, &name, source))?;
+        let mut note = self.note(&name, id)?;
+        if former.is_none() && note.fits(config.state_version) {
+            let before = note.clone();
+            note.take_charge(handler.version(), config.state_version);
+            if note != before {
+                let noted = self.core.log.set_note(id, &note.encode());
+                noted.map_err(|source| InstallError::of(&name, &name, source))?;
+            }
+        }
         let first_inputs = inputs.iter().map(|topic| topic.id).collect();
-        let note = self.note(&name, id)?;
-        let settings = Settings { generation: 1, config, handler, first_inputs };
-        let installed = Arc::new(Installed::new(id, self.core.open(), (settings, note)));
+        let settings = Settings { generation, config, handler, first_inputs };
+        let trial = Trial::of(generation, former, refused);
+        let installed = Arc::new(Installed::new(id, self.core.open(), (settings, note, trial)));
         for topic in &inputs {
             self.attach(&installed, topic);
         }
@@ -161,15 +153,15 @@ impl Shared {
     }
 
     /// What the log remembers of a handler.
-    fn note(&self, name: &str, id: HandlerId) -> Result<Note, InstallError> {
-        let bytes = self.core.log.note(id).map_err(|source| needs(name, name, source))?;
+    pub(super) fn note(&self, name: &str, id: HandlerId) -> Result<Note, InstallError> {
+        let bytes = self.core.log.note(id).map_err(|source| InstallError::of(name, name, source))?;
         match bytes {
             Some(bytes) => Note::decode(&bytes).ok_or_else(|| InstallError::Note(name.to_owned())),
             None => Ok(Note::default()),
         }
     }
 
-    fn take_out(&self, installed: &Arc<Installed>) {
+    pub(super) fn take_out(&self, installed: &Arc<Installed>) {
         installed.close();
         installed.cells.read().iter().for_each(Cell::rouse);
         installed.wait_for(Cell::is_quiet);
@@ -214,17 +206,18 @@ impl Shared {
         self.routes.replace(routes);
     }
 
-    /// Starts the thread that looks after topics which come back, or grow, while handlers name them.
-    pub(super) fn watch_topics(self: &Arc<Self>) -> JoinHandle<()> {
+    /// Starts the thread that looks after topics which come back, or grow, while handlers name them, and after the
+    /// ends of trials.
+    pub(super) fn run_errands(self: &Arc<Self>) -> JoinHandle<()> {
         let shared = Arc::clone(self);
         std::thread::Builder::new()
-            .name("tidemill-topics".to_owned())
+            .name("tidemill-errands".to_owned())
             .spawn(move || {
-                while let Some(unknown) = shared.routes.unknown() {
-                    shared.meet(unknown);
+                while let Some(errand) = shared.core.errands.wait() {
+                    shared.run(errand);
                 }
             })
-            .expect("the system has a thread for the topics")
+            .expect("the system has a thread for the errands")
     }
 
     /// Has handlers read the topics that they name and that were not there before.
@@ -266,8 +259,4 @@ impl Shared {
             None => Ok(()),
         }
     }
-}
-
-fn needs(handler: &str, what: &str, source: AdminError) -> InstallError {
-    InstallError::Admin { handler: handler.to_owned(), what: what.to_owned(), source }
 }

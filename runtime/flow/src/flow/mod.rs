@@ -4,6 +4,7 @@ mod error;
 mod install;
 mod operate;
 mod routes;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -79,7 +80,7 @@ impl Flow {
         let core = Arc::new(Core::new(log, Box::new(Monotonic::start()), core));
         let shared = Shared::new(&core);
         let mut threads = spawn(&core, permits * limits::WORKERS_PER_CORE);
-        threads.push(shared.watch_topics());
+        threads.push(shared.run_errands());
         Self { shared, threads: Mutex::new(threads) }
     }
 
@@ -88,6 +89,7 @@ impl Flow {
     pub fn stop(&self) {
         *self.shared.changing.lock() = Change::Stopped;
         self.shared.core.stop();
+        self.shared.core.errands.stop();
         self.shared.routes.stop();
         for thread in self.threads.lock().drain(..) {
             thread.join().expect("a thread of the flow does not panic");

@@ -42,8 +42,8 @@ impl Flow {
         self.shared.pause(name)
     }
 
-    /// Lets a paused handler go on, and partitions that stand still try again with all their attempts. Waits for the
-    /// disk.
+    /// Lets a paused handler go on, and partitions that stand still try again with all their attempts; a handler whose
+    /// group was reset begins anew. Waits for the disk.
     pub fn resume(&self, name: &str) -> Result<(), OperateError> {
         self.shared.resume(name)
     }
@@ -66,27 +66,41 @@ impl Flow {
 impl Shared {
     pub(crate) fn pause(&self, name: &str) -> Result<(), OperateError> {
         let now_ms = self.core.log.now_ms();
-        let installed = self.noted(name, |note| note.paused_since = note.paused_since.or(Some(now_ms)))?;
-        installed.pause();
+        let pause = |_: &Installed, note: &mut Note| note.paused_since = note.paused_since.or(Some(now_ms));
+        self.noted(name, pause)?.pause();
         Ok(())
     }
 
     pub(crate) fn resume(&self, name: &str) -> Result<(), OperateError> {
-        let installed = self.noted(name, |note| note.paused_since = None)?;
+        let installed = self.find(name)?;
+        let refused = |source| OperateError::Note { handler: name.to_owned(), source };
+        if self.core.log.handler_id(name).map_err(refused)? != installed.id {
+            let changing = self.changing.lock();
+            return if *changing == Change::Stopped {
+                Err(OperateError::Stopped)
+            } else {
+                Ok(self.renew(&installed)?)
+            };
+        }
+        let installed = self.noted(name, |_, note| note.paused_since = None)?;
         installed.resume();
         installed.cells.read().iter().for_each(|cell| cell.command(Command::Resume));
         Ok(())
     }
 
     /// Changes what the log remembers of a handler.
-    fn noted(&self, name: &str, change: impl FnOnce(&mut Note)) -> Result<Arc<Installed>, OperateError> {
+    pub(super) fn noted(
+        &self,
+        name: &str,
+        change: impl FnOnce(&Installed, &mut Note),
+    ) -> Result<Arc<Installed>, OperateError> {
         let changing = self.changing.lock();
         if *changing == Change::Stopped {
             return Err(OperateError::Stopped);
         }
         let installed = self.find(name)?;
         let mut note = installed.note();
-        change(&mut note);
+        change(&installed, &mut note);
         let refused = |source| OperateError::Note { handler: name.to_owned(), source };
         installed.set_note(&*self.core.log, note).map_err(refused)?;
         Ok(installed)
@@ -142,6 +156,9 @@ impl Shared {
             id: installed.id,
             state: HandlerState::Running,
             version: settings.handler.version().into(),
+            in_charge: installed.note().version.into(),
+            on_trial: installed.trial.is_of(settings.generation).then(|| installed.unproved()),
+            refused: installed.trial.refused(),
             generation: settings.generation,
             inputs: settings.config.inputs.iter().map(|name| name.as_str().into()).collect(),
             outputs: settings.config.outputs.clone(),
@@ -154,7 +171,7 @@ impl Shared {
             self.add_cell(&mut status, cell);
         }
         let stopped = status.partitions.iter().find_map(|partition| partition.stopped.clone());
-        let stopped = stopped.or_else(|| installed.trouble.lock().clone());
+        let stopped = installed.unfit().or(stopped).or_else(|| installed.trouble.lock().clone());
         status.state = (installed.failed().map(HandlerState::Failed))
             .or_else(|| stopped.map(HandlerState::Stopped))
             .or_else(|| installed.troubled().map(HandlerState::Retrying))

@@ -1,10 +1,10 @@
 //! Who reads which partition: how the committer's news reach drivers. A look-up per partition that moved, one
 //! lock of the queue for all of them together.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::{Condvar, Mutex, RwLock};
+use parking_lot::RwLock;
 use tidemill_bus::log::Watcher;
 use tidemill_bus::{TopicId, TopicPartition};
 
@@ -17,26 +17,12 @@ pub(crate) type Readers = Vec<Vec<Arc<Cell>>>;
 pub(crate) struct Routes {
     core: Arc<Core>,
     topics: RwLock<HashMap<TopicId, Readers>>,
-    news: Mutex<News>,
-    told: Condvar,
-}
-
-/// Topics that moved and that no route knows.
-#[derive(Default)]
-struct News {
-    unknown: HashSet<TopicId>,
-    stopped: bool,
 }
 
 impl Routes {
     /// No routes yet.
     pub(crate) fn new(core: &Arc<Core>) -> Self {
-        Self {
-            core: Arc::clone(core),
-            topics: RwLock::default(),
-            news: Mutex::default(),
-            told: Condvar::new(),
-        }
+        Self { core: Arc::clone(core), topics: RwLock::default() }
     }
 
     /// Puts other routes in the place of all: for each topic, by partition, its readers; a topic without
@@ -45,25 +31,8 @@ impl Routes {
         *self.topics.write() = topics;
     }
 
-    /// Waits for topics that no route knows; `None` when the flow stops.
-    pub(crate) fn unknown(&self) -> Option<HashSet<TopicId>> {
-        let mut news = self.news.lock();
-        while news.unknown.is_empty() && !news.stopped {
-            self.told.wait(&mut news);
-        }
-        (!news.stopped).then(|| std::mem::take(&mut news.unknown))
-    }
-
-    /// The topics that no route knows, without waiting.
-    #[cfg(test)]
-    pub(crate) fn take_unknown(&self) -> HashSet<TopicId> {
-        std::mem::take(&mut self.news.lock().unknown)
-    }
-
-    /// No news any more.
+    /// No routes any more.
     pub(crate) fn stop(&self) {
-        self.news.lock().stopped = true;
-        self.told.notify_all();
         self.topics.write().clear();
     }
 }
@@ -95,8 +64,7 @@ impl Watcher for Routes {
             self.core.enqueue(woken);
         }
         if !unknown.is_empty() {
-            self.news.lock().unknown.extend(unknown);
-            self.told.notify_all();
+            self.core.errands.meet(unknown);
         }
     }
 }

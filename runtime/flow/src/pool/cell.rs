@@ -1,6 +1,6 @@
 //! What a driver lives in: who may touch it when, its mail, and what others may see of it.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -35,6 +35,8 @@ pub(crate) struct Cell {
     work: Mutex<Work>,
     view: Mutex<View>,
     timer: Mutex<Option<Timer>>,
+    /// The generation that had the last commit here that settled an event.
+    proved: AtomicU64,
 }
 
 /// What others may see of a driver, as it was after its last turn.
@@ -82,6 +84,7 @@ impl Cell {
             work: Mutex::new(Work::new(core, installed, key, topics)),
             view: Mutex::new(View { drained: true, ..View::default() }),
             timer: Mutex::new(None),
+            proved: AtomicU64::new(0),
         })
     }
 
@@ -160,6 +163,16 @@ impl Cell {
     pub(super) fn set_timer(&self, set: impl FnOnce(Option<Timer>) -> Timer) {
         let mut timer = self.timer.lock();
         *timer = Some(set(timer.take()));
+    }
+
+    /// Whether `generation` has had a commit here.
+    pub(crate) fn has_proved(&self, generation: u64) -> bool {
+        self.proved.load(Ordering::Acquire) == generation
+    }
+
+    /// `generation` has had its first commit here.
+    pub(super) fn prove(&self, generation: u64) {
+        self.proved.store(generation, Ordering::Release);
     }
 
     /// Hands a command in and sees that it is read.

@@ -10,6 +10,7 @@ use tidemill_bus::Log;
 
 use super::Cell;
 use super::budget::Budget;
+use super::errands::Errands;
 use super::permits::{Permit, Permits};
 use super::turn::Rest;
 use crate::scheduler::{Policy, Ripeness, Scheduler, Slot};
@@ -44,6 +45,8 @@ pub(crate) struct Core {
     pub(crate) clock: Box<dyn Clock>,
     /// Bytes of unanswered transactions.
     pub(crate) budget: Budget,
+    /// What is left for the thread that may wait.
+    pub(crate) errands: Errands,
     in_flight: AtomicUsize,
     starving: AtomicUsize,
     stopping: AtomicBool,
@@ -88,6 +91,7 @@ impl Core {
             log,
             clock,
             budget: Budget::new(bytes),
+            errands: Errands::default(),
             in_flight: AtomicUsize::new(0),
             starving: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),

@@ -4,6 +4,7 @@
 mod budget;
 mod cell;
 mod core;
+mod errands;
 mod mail;
 mod permits;
 mod turn;
@@ -13,6 +14,7 @@ pub(crate) use cell::Cell;
 #[cfg(test)]
 pub(crate) use core::Clock;
 pub(crate) use core::{Core, Monotonic};
+pub(crate) use errands::Errand;
 pub(crate) use mail::{Command, Latch};
 #[cfg(test)]
 pub(crate) use turn::{Rest, turn};

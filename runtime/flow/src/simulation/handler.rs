@@ -72,6 +72,29 @@ impl Vice {
     }
 }
 
+/// What is wrong with a version, whatever the events are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flaw {
+    /// Its initializers trap.
+    Start,
+    /// Every call traps.
+    Trap,
+    /// Every call runs past its deadline.
+    Spin,
+    /// Every call returns an error.
+    Refuse,
+    /// Every call stops at its first event.
+    Stop,
+    /// Every call gives up all events.
+    Reject,
+    /// Every call emits to a topic that is not declared.
+    Stray,
+}
+
+/// All flaws.
+pub(super) const FLAWS: [Flaw; 7] =
+    [Flaw::Start, Flaw::Trap, Flaw::Spin, Flaw::Refuse, Flaw::Stop, Flaw::Reject, Flaw::Stray];
+
 /// The handler.
 pub(super) struct FakeHandler {
     pub(super) version: String,
@@ -81,6 +104,8 @@ pub(super) struct FakeHandler {
     pub(super) rng: Mutex<fastrand::Rng>,
     /// One call in so many fails by fault of the host, or panics; 0: none.
     pub(super) host_faults: AtomicU64,
+    /// What is wrong with the version as such.
+    pub(super) flaw: Option<Flaw>,
     /// No instance can be made of it, for this reason.
     pub(super) start: Mutex<Option<Fault>>,
     /// Deadlines of the calls that ran past them.
@@ -96,9 +121,18 @@ impl FakeHandler {
             instances: AtomicUsize::new(0),
             rng: Mutex::new(fastrand::Rng::with_seed(seed)),
             host_faults: AtomicU64::new(0),
+            flaw: None,
             start: Mutex::new(None),
             deadlines: Mutex::default(),
         })
+    }
+
+    /// A version with a flaw.
+    pub(super) fn flawed(seed: u64, now_us: &Arc<AtomicU64>, flaw: Flaw) -> Arc<Self> {
+        let mut handler = Self::new(seed, now_us);
+        let flawed = Arc::get_mut(&mut handler).unwrap();
+        (flawed.version, flawed.flaw) = (format!("{flaw:?}-{seed}"), Some(flaw));
+        handler
     }
 
     fn unlucky(&self) -> bool {
@@ -123,6 +157,9 @@ impl Handler for Shared {
     }
 
     fn instantiate(&self, driver: DriverKey) -> Result<Box<dyn Instance>, Fault> {
+        if self.0.flaw == Some(Flaw::Start) {
+            return Err(trap());
+        }
         if let Some(fault) = self.0.start.lock().clone() {
             return Err(fault);
         }
@@ -164,6 +201,9 @@ impl FakeInstance {
         if self.handler.unlucky() {
             return Err(self.handler.host_fault("no luck"));
         }
+        if let Some(flaw) = self.handler.flaw {
+            return flawed(flaw, call);
+        }
         let mut output = Output { topics: vec!["out".to_owned(), "also".to_owned()], ..Output::default() };
         let mut counts = std::collections::BTreeMap::new();
         for (index, event) in (0_u32..).zip(&call.batch.columns) {
@@ -185,7 +225,7 @@ impl FakeInstance {
                     return Err(Fault::Deadline(call.deadline));
                 }
                 Vice::Trap | Vice::Flaky => {
-                    return Err(Fault::Trap { message: "unreachable".to_owned(), backtrace: String::new() });
+                    return Err(trap());
                 }
             }
             output.settled = index + 1;
@@ -234,4 +274,27 @@ fn stopped(mut output: Output, index: u32) -> Output {
     output.settled = index;
     output.stopped = Some(Stop { reason: "later".to_owned(), after_ms: Some(3) });
     output
+}
+
+fn trap() -> Fault {
+    Fault::Trap { message: "unreachable".to_owned(), backtrace: String::new() }
+}
+
+fn flawed(flaw: Flaw, call: &Call<'_>) -> Result<Output, Fault> {
+    let settled = u32::try_from(call.batch.len()).unwrap();
+    let all = Output { settled, ..Output::default() };
+    let gave_up = |index| Failure { index, reason: "no".to_owned() };
+    match flaw {
+        Flaw::Start | Flaw::Trap => Err(trap()),
+        Flaw::Spin => Err(Fault::Deadline(call.deadline)),
+        Flaw::Refuse => Err(Fault::Refused("refused".to_owned())),
+        Flaw::Stop => Ok(stopped(Output::default(), 0)),
+        Flaw::Reject => Ok(Output { rejected: (0..settled).map(gave_up).collect(), ..all }),
+        Flaw::Stray => {
+            let mut output =
+                Output { topics: vec!["stray".to_owned()], cause_of: (0..settled).collect(), ..all };
+            output.events.value_lens = vec![-1; call.batch.len()];
+            Ok(output)
+        }
+    }
 }

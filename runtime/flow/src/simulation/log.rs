@@ -200,6 +200,13 @@ impl FakeLog {
         inner.progress.insert((driver, topic), Progress { next: Offset(to), ..Progress::default() });
     }
 
+    /// Gives a handler's name another id, as a reset of its group does.
+    pub(super) fn renew(&self, name: &str) {
+        let mut inner = self.inner.lock();
+        let next = HandlerId(inner.handlers.values().map(|id| id.0).max().unwrap_or(0) + 1);
+        inner.handlers.insert(name.to_owned(), next);
+    }
+
     /// Retention removes what lies before `offset`.
     pub(super) fn expire(&self, source: TopicPartition, offset: u64) {
         let mut inner = self.inner.lock();
@@ -357,7 +364,7 @@ impl Log for FakeLog {
 
     fn handler_id(&self, name: &str) -> Result<HandlerId, AdminError> {
         let mut inner = self.inner.lock();
-        let next = HandlerId(inner.handlers.len() as u64 + 1);
+        let next = HandlerId(inner.handlers.values().map(|id| id.0).max().unwrap_or(0) + 1);
         Ok(*inner.handlers.entry(name.to_owned()).or_insert(next))
     }
 

@@ -10,4 +10,5 @@ mod model;
 mod notes;
 mod operations;
 mod threads;
+mod versions;
 mod world;

@@ -7,7 +7,7 @@ use std::thread;
 use parking_lot::{Condvar, Mutex};
 use tidemill_bus::{DriverKey, Log, Partition};
 
-use super::handler::{self, FakeHandler, Vice};
+use super::handler::{self, FLAWS, FakeHandler, Vice};
 use super::log::{FakeLog, Nature};
 use super::world::config;
 use crate::config::HandlerConfig;
@@ -131,6 +131,53 @@ fn a_call_that_panics_costs_no_worker_and_no_event() {
     }
     let counters = flow.status().remove(0).counters;
     assert!(counters.faults.iter().any(|(kind, count)| *kind == "host" && *count > 0), "{counters:?}");
+    committing(&log, || flow.stop());
+    assert_eq!(outputs(&log), 600);
+}
+
+#[test]
+fn versions_come_and_go_under_load_and_leave_no_mark() {
+    let log = log();
+    let flow = Flow::start(Arc::clone(&log) as _, options(2));
+    flow.install(config(), fake(&log)).unwrap();
+    committing(&log, || {
+        for round in 0..100_u64 {
+            publish(&log, "in", 30);
+            let which = usize::try_from(round).unwrap() % FLAWS.len();
+            let bad = FakeHandler::flawed(round, &log.now_us, FLAWS[which]);
+            // One in five reads other topics too: it is installed anew, and so is what comes back.
+            let inputs = if round % 5 == 0 { vec!["in".to_owned()] } else { config().inputs };
+            let next = if round % 3 == 0 { FakeHandler::new(1_000 + round, &log.now_us) } else { bad };
+            let config = HandlerConfig { inputs, ..config() };
+            flow.replace(config, Arc::new(handler::Shared(next))).unwrap();
+        }
+        flow.replace(config(), fake(&log)).unwrap();
+    });
+    while outputs(&log) < 3_000 {
+        log.serve(&|| false);
+    }
+    committing(&log, || flow.stop());
+    assert_eq!((outputs(&log), log.all("_dead.h").concat().len()), (3_000, 0));
+}
+
+#[test]
+fn a_handler_whose_group_was_reset_begins_anew_when_it_is_resumed() {
+    let log = log();
+    let flow = Flow::start(Arc::clone(&log) as _, options(2));
+    flow.install(config(), fake(&log)).unwrap();
+    publish(&log, "in", 300);
+    while outputs(&log) < 300 {
+        log.serve(&|| false);
+    }
+    let other = HandlerConfig { state_version: 2, ..config() };
+    flow.replace(other, fake(&log)).unwrap();
+    assert!(matches!(flow.status().remove(0).state, HandlerState::Stopped(_)));
+    log.renew("h");
+    committing(&log, || flow.resume("h")).unwrap();
+    while outputs(&log) < 600 {
+        log.serve(&|| false);
+    }
+    assert_eq!(flow.status().remove(0).state, HandlerState::Running);
     committing(&log, || flow.stop());
     assert_eq!(outputs(&log), 600);
 }

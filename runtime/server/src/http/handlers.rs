@@ -239,6 +239,7 @@ impl std::convert::From<OperateError> for Problem {
         match error {
             OperateError::Unknown(unknown) => unknown.into(),
             OperateError::Note { source, .. } => source.into(),
+            OperateError::Install(error) => Self::new(Kind::Internal, error.to_string()),
             OperateError::Stopped => Self::new(Kind::Stopping, error.to_string()),
         }
     }

@@ -8,7 +8,8 @@ use tidemill_bus::transaction::StateWrites;
 use super::Work;
 use super::commit::Return;
 use super::contain::contained;
-use crate::driver::{Plan, Taken};
+use super::tried::gave_up_all;
+use crate::driver::{Ending, Plan, Taken};
 use crate::handler::{Call, Fault};
 use crate::outcome::Scatter;
 use crate::output::Output;
@@ -62,6 +63,10 @@ impl Work {
         let policy = self.settings.config.retry;
         if let Err(fault) = contained(|| self.instantiate(worker)) {
             // Without an instance there is no call, and no event to blame, whoever is at fault.
+            if self.is_to_blame(&fault) {
+                cell.installed().tally.fault(&fault);
+                return self.turn_down(cell, taken, &format!("cannot be instantiated: {fault}"));
+            }
             return self.put_off(cell, taken, &fault, &format!("cannot be instantiated: {fault}"));
         }
         let result = contained(|| {
@@ -69,8 +74,22 @@ impl Work {
         });
         match result {
             Ok((back, stop, settled)) => {
+                if self.driver.is_on_trial()
+                    && let Some(reason) = gave_up_all(&back.rejected, settled)
+                {
+                    return self.turn_down(cell, taken, &reason);
+                }
                 let settlement = self.driver.settled(taken, settled, stop.as_ref(), (&policy, now_ms));
                 let reason = stop.map(|stop| stop.reason).unwrap_or_default();
+                match settlement.ending {
+                    Ending::Refused => {
+                        return self.turn_down(cell, taken, &format!("stopped too often: {reason}"));
+                    }
+                    Ending::Retry if settled == 0 && self.driver.is_on_trial() => {
+                        return self.try_again_unseen(cell, taken, settlement);
+                    }
+                    _ => {}
+                }
                 self.commit(cell, back, settlement, (settled, "stopped", &reason));
             }
             Err(fault @ Fault::Host(_)) => {
@@ -80,6 +99,9 @@ impl Work {
             }
             Err(fault) => {
                 cell.installed().tally.fault(&fault);
+                if self.is_to_blame(&fault) {
+                    return self.turn_down(cell, taken, &fault.to_string());
+                }
                 if !fault.keeps_instance() {
                     self.discard();
                 }
@@ -94,6 +116,11 @@ impl Work {
                 }
             }
         }
+    }
+
+    /// Whether a fault is one of the version rather than of an event.
+    fn is_to_blame(&self, fault: &Fault) -> bool {
+        self.driver.is_on_trial() && !matches!(fault, Fault::Host(_))
     }
 
     /// Makes an instance if there is none.
@@ -114,7 +141,7 @@ impl Work {
     }
 
     /// Throws the instance away. One that panicked may do so again; what it then keeps of the host is lost.
-    fn discard(&mut self) {
+    pub(super) fn discard(&mut self) {
         let instance = self.instance.take();
         let _ = contained(|| {
             drop(instance);

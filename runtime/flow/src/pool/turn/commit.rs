@@ -52,7 +52,7 @@ impl Work {
                 cell.installed().tally.retry();
                 0
             }
-            Ending::Clean | Ending::Halt => 0,
+            Ending::Clean | Ending::Halt | Ending::Refused => 0,
         };
         if !letters.is_empty()
             && let Err(fault) = self.add_letters(cell, taken, &letters, &mut blocks)

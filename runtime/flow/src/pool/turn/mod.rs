@@ -11,6 +11,8 @@ mod contain;
 
 mod judge;
 
+mod tried;
+
 mod commit;
 
 pub(crate) use work::{Rest, Work, turn};

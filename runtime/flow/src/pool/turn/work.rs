@@ -47,7 +47,7 @@ pub(crate) struct Work {
 pub(crate) fn turn(cell: &Arc<Cell>, worker: &mut Worker) -> Rest {
     cell.begin();
     let mut work = cell.work().lock();
-    work.update(cell.installed());
+    work.update(cell);
     work.read_mail(cell);
     let rest = work.advance(cell, worker);
     work.show(&mut cell.view().lock());
@@ -64,9 +64,12 @@ impl Work {
         key: DriverKey,
         topics: impl IntoIterator<Item = Topic>,
     ) -> Self {
+        let settings = installed.settings();
+        let mut driver = Driver::new(key, topics);
+        driver.renewed(installed.standing(settings.generation, None));
         Self {
-            driver: Driver::new(key, topics),
-            settings: installed.settings(),
+            driver,
+            settings,
             instance: None,
             layers: Arc::new(Layers::new(Arc::clone(&core.log), key)),
             topics: HashMap::new(),
@@ -75,12 +78,13 @@ impl Work {
     }
 
     /// Takes over the version in charge.
-    fn update(&mut self, installed: &Installed) {
+    fn update(&mut self, cell: &Cell) {
+        let installed = cell.installed();
         if installed.generation() != self.settings.generation {
             self.settings = installed.settings();
             self.instance = None;
             self.topics.clear();
-            self.driver.renewed();
+            self.driver.renewed(installed.standing(self.settings.generation, Some(cell)));
             tidemill_bus::crash::point("plugin-swap");
         }
     }
@@ -93,6 +97,7 @@ impl Work {
             let mut mailbox = cell.mailbox().lock();
             (std::mem::take(&mut mailbox.answers), std::mem::take(&mut mailbox.commands))
         };
+        let was_on_trial = self.driver.is_on_trial();
         for (token, outcome) in answers {
             match self.driver.answered(token, outcome, cell.core().log.now_ms()) {
                 Landed::Committed(effects) => {
@@ -106,6 +111,9 @@ impl Work {
                     self.topics.clear();
                 }
             }
+        }
+        if was_on_trial && !self.driver.is_on_trial() {
+            self.prove(cell);
         }
         for command in commands {
             self.obey(command);
