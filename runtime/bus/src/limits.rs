@@ -88,6 +88,13 @@ pub const UNPERSISTED_BYTES_MAX: u64 = 4 << 30;
 /// Longest time between two checkpoints while there is something to flush.
 pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(2);
 
+/// Segments that still fit on the disk when publishers are refused: handlers go on and free what they have read.
+pub const ROOM_PUBLISHERS_STOP: u64 = 4;
+/// Segments that still fit when only the handlers go on that hold the oldest segment.
+pub const ROOM_HANDLERS_STOP: u64 = 2;
+/// Segments that still fit when these stop, too: what is left is for operators' changes and for the tables.
+pub const ROOM_HOLDERS_STOP: u64 = 1;
+
 /// How far the wall clock may jump ahead of the monotonic one and still be followed.
 pub const CLOCK_LEAP_MAX: Duration = Duration::from_hours(1);
 /// Notices that are kept until somebody asks for them; older ones go.

@@ -60,6 +60,9 @@ pub enum Notice {
     /// Frames cannot be read. All they changed is in the tables; events of theirs may be missing.
     #[error("the frames between {} and {} at {} cannot be read", _0.after, _0.before, _0.place)]
     FramesLost(Lost),
+    /// The disk fills, or has room again.
+    #[error("{0}")]
+    Disk(Arc<str>),
     /// A write or a sync failed, or the committer panicked: the store takes nothing more until it is opened again.
     #[error("the store stopped after a failed write or a bug: {0}")]
     Poisoned(Arc<str>),

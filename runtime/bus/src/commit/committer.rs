@@ -12,6 +12,7 @@ use super::contain::contained;
 use super::metrics::micros;
 use super::once::Known;
 use super::queue::Waiting;
+use super::room::Mark;
 use crate::journal::{AppendError, Delta, FrameParts, Journal, PlacedBlock, ReleaseError, SegmentSummary};
 use crate::log::{Abort, AdminError, Answer, Outcome, Receipt};
 use crate::notice::Notice;
@@ -33,6 +34,8 @@ pub(crate) struct Committer {
     /// When the oldest frame that is not synced yet was written; with `Sync::Every` only.
     unsynced_since: Option<Instant>,
     group: Group,
+    /// The segment that was the next one when the room on the disk was looked at.
+    looked_at: u64,
 }
 
 /// The group that is being made; its memory is used again.
@@ -62,7 +65,7 @@ impl Committer {
     pub(crate) fn new(shared: Arc<Shared>, journal: Journal) -> Self {
         shared.meter.journal_bytes.store(journal.bytes(), Ordering::Relaxed);
         let (stopped, unsynced_since, group) = (None, None, Group::default());
-        Self { shared, journal: Some(journal), stopped, unsynced_since, group }
+        Self { shared, journal: Some(journal), stopped, unsynced_since, group, looked_at: 0 }
     }
 
     /// The append time of now.
@@ -73,6 +76,7 @@ impl Committer {
     /// Commits a group and answers all of it.
     pub(crate) fn commit(&mut self, waiting: Vec<Waiting>) {
         self.group.waiting = waiting.into_iter();
+        self.look_at_room();
         let now_ms = self.now_ms();
         while let Some(waiting) = self.group.waiting.next() {
             self.group.checking = Some(waiting.answer.clone());
@@ -87,6 +91,25 @@ impl Committer {
             }
         }
         self.answer();
+    }
+
+    /// Segments that still fit on the disk.
+    pub(crate) fn room(&self) -> std::io::Result<u64> {
+        self.journal.as_ref().map_or(Ok(u64::MAX), Journal::room)
+    }
+
+    /// Looks at the room on the disk when a segment was begun, and every time when there is little.
+    fn look_at_room(&mut self) {
+        let Some(journal) = &self.journal else { return };
+        let next = journal.next_segment();
+        if next == self.looked_at && self.shared.room.mark() == Mark::Free {
+            return;
+        }
+        self.looked_at = next;
+        // A disk that cannot tell says so when it is written to.
+        if let Ok(segments) = journal.room() {
+            self.shared.look_at_room(segments);
+        }
     }
 
     /// Checks a transaction and gives it its place in the group.
@@ -119,6 +142,7 @@ impl Committer {
             return Err(Abort::Poisoned(Arc::clone(why)));
         }
         check(&self.shared.view, transaction, bytes)?;
+        self.shared.room.admit(transaction.driver)?;
         match &transaction.once {
             Some(once) => self.remembered(once, known, now_ms),
             None => Ok(None),
@@ -372,6 +396,8 @@ impl Committer {
             drops
         });
         self.shared.meter.journal_bytes.store(journal.bytes(), Ordering::Relaxed);
+        self.looked_at = 0;
+        self.look_at_room();
         released
     }
 

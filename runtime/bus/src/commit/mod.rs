@@ -9,6 +9,7 @@ mod groups;
 mod metrics;
 mod once;
 mod queue;
+mod room;
 mod tails;
 mod view;
 
@@ -18,5 +19,7 @@ pub(crate) use contain::{contained, words_of};
 pub(crate) use metrics::Meter;
 pub use metrics::{LATENCY_BOUNDS_US, Metrics};
 pub(crate) use queue::{Queue, Work};
+pub use room::Mark;
+pub(crate) use room::Room;
 pub(crate) use tails::TailBlock;
 pub(crate) use view::{LoadError, View};

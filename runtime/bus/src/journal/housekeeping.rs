@@ -123,6 +123,11 @@ impl Housekeeper {
         }
     }
 
+    /// Whether the next segment is ready.
+    pub(super) fn has_ready(&self) -> bool {
+        matches!(self.desk.state.lock().next, Next::Ready(_))
+    }
+
     /// Seals a segment whose frames are synced.
     pub(super) fn seal(&mut self, segment: Arc<Segment>) {
         self.send(Job::Seal(segment));

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, IoSliceMut};
 use std::sync::Arc;
 
 use super::segment::{Lookup, Shared};
-use super::{BlockError, BlockPlace, FindError, Place, ReadHint, Seek};
+use super::{BlockError, BlockPlace, FindError, Place, ReadHint, Seek, SegmentSummary};
 use crate::block::{Block, BlockHeader, Body, BrokenBlock, HEADER_BYTES};
 use crate::limits::BLOCK_BYTES_MAX;
 use crate::{Columns, TopicPartition};
@@ -69,6 +69,25 @@ impl JournalReader {
             return Err(broken(BrokenBlock::Other));
         }
         body.into_block(header).map_err(broken)
+    }
+
+    /// The number of the oldest segment in use.
+    pub fn oldest(&self) -> Option<u64> {
+        self.shared.ends().map(|(oldest, _)| oldest)
+    }
+
+    /// Hands what each sealed segment holds to `look`, the oldest first, until it has enough; segments that cannot be
+    /// read are passed over.
+    pub fn each_sealed(&self, look: &mut dyn FnMut(&SegmentSummary) -> bool) {
+        let Some((oldest, newest)) = self.shared.ends() else { return };
+        for segment in (oldest..=newest).filter_map(|number| self.shared.segment(number)) {
+            if segment.open.read().is_some() {
+                return;
+            }
+            if self.shared.summary(&segment).is_ok_and(|summary| !look(&summary)) {
+                return;
+            }
+        }
     }
 
     /// Bytes of the blocks of every partition, headers included, in the segments that are in use. Reads the rows

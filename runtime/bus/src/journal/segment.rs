@@ -7,11 +7,11 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use super::cache::Cache;
-use super::format::{Entry, PAGE_BYTES, SegmentFault, SegmentHeader, segment_name};
+use super::format::{Entry, PAGE_BYTES, Row, SegmentFault, SegmentHeader, segment_name};
 use super::index::{Index, position};
 use super::recovery::rebuild;
 use super::sealed::{LastFrame, Sealed};
-use super::{FindError, JournalOptions, Place, Seek};
+use super::{FindError, JournalOptions, PartitionEnd, Place, Seek, SegmentSummary};
 use crate::disk::{Disk, DiskFile};
 use crate::limits::OPEN_SEGMENTS_MAX;
 use crate::{FrameNumber, TopicPartition};
@@ -136,6 +136,19 @@ impl Shared {
         let sealed = Arc::new(sealed);
         self.keep(segment.number, Arc::clone(&sealed));
         Ok(sealed)
+    }
+
+    /// What a sealed segment holds.
+    pub(super) fn summary(&self, segment: &Segment) -> Result<SegmentSummary, FindError> {
+        let sealed = self.sealed(segment)?;
+        let part = |row: &Row| PartitionEnd { source: row.source, first: row.first, end: row.end };
+        Ok(SegmentSummary {
+            number: segment.number,
+            bytes: segment.byte_len,
+            last_frame: sealed.trailer.last_frame,
+            newest: (!sealed.rows.is_empty()).then_some(sealed.trailer.newest),
+            partitions: sealed.rows.iter().map(part).collect(),
+        })
     }
 
     /// Puts an index into the cache.

@@ -11,8 +11,8 @@ use super::recovery::{Recovered, recover};
 use super::sealed::LastFrame;
 use super::segment::{OpenSegment, Segment, Shared};
 use super::{
-    AppendError, FrameParts, JournalOptions, JournalReader, OpenError, PartitionEnd, Recovery, ReleaseError,
-    Section, SegmentSummary, SyncError,
+    AppendError, FrameParts, JournalOptions, JournalReader, OpenError, Recovery, ReleaseError, Section,
+    SegmentSummary, SyncError,
 };
 use crate::block::BlockHeader;
 use crate::disk::{Disk, DiskFile};
@@ -152,6 +152,17 @@ impl Journal {
         self.shared.segments.read().iter().map(|segment| segment.byte_len).sum()
     }
 
+    /// The number of the segment after the newest.
+    pub fn next_segment(&self) -> u64 {
+        self.next_segment
+    }
+
+    /// Segments that can still be begun: those that fit on the disk, and the one that is ready.
+    pub fn room(&self) -> std::io::Result<u64> {
+        let fit = self.shared.disk.free_bytes()? / self.segment_bytes().max(1);
+        Ok(fit + u64::from(self.housekeeper.has_ready()))
+    }
+
     /// Gives up the oldest segments, one by one, as long as all frames of the next one are at or before
     /// `persisted` and `may_drop` agrees; returns how many. Their files are used again when no reader is in
     /// them any more. The segment being written, and one that is still being sealed, are never given up.
@@ -271,16 +282,7 @@ impl Journal {
     fn oldest_sealed(&self) -> Result<Option<SegmentSummary>, ReleaseError> {
         let oldest = self.shared.segments.read().front().cloned();
         let Some(oldest) = oldest.filter(|oldest| oldest.open.read().is_none()) else { return Ok(None) };
-        let sealed = self.shared.sealed(&oldest)?;
-        let partitions =
-            sealed.rows.iter().map(|row| PartitionEnd { source: row.source, first: row.first, end: row.end });
-        Ok(Some(SegmentSummary {
-            number: oldest.number,
-            bytes: oldest.byte_len,
-            last_frame: sealed.trailer.last_frame,
-            newest: (!sealed.rows.is_empty()).then_some(sealed.trailer.newest),
-            partitions: partitions.collect(),
-        }))
+        Ok(Some(self.shared.summary(&oldest)?))
     }
 
     /// Takes nothing more: what is on the disk after the last sync is unknown.

@@ -8,6 +8,7 @@ mod open;
 mod options;
 mod read;
 mod retention;
+mod room;
 mod tables;
 mod topics;
 mod waiting;
@@ -16,17 +17,18 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::commit::{Committer, Meter, Queue, View};
+use crate::commit::{Committer, Meter, Queue, Room, View};
 use crate::disk::Lock;
 use crate::journal::{JournalReader, Recovery};
 use crate::log::Watcher;
 use crate::notice::Notices;
 
-pub use crate::commit::{LATENCY_BOUNDS_US, Metrics};
+pub use crate::commit::{LATENCY_BOUNDS_US, Mark, Metrics};
 pub use background::CloseError;
 pub use groups::{Group, GroupPartition};
 pub use open::{OpenError, Parts};
 pub use options::{Background, Checkpoints, Control, Hold, Retention, StoreOptions, Sync};
+pub use room::{DiskRoom, Holder};
 pub use topics::{Readers, TopicDetails};
 
 /// The embedded log. Clones share it; when the last one goes, the background threads end, and what was
@@ -54,6 +56,7 @@ pub(crate) struct Shared {
     pub(crate) watchers: RwLock<Vec<Arc<dyn Watcher>>>,
     pub(crate) notices: Notices,
     pub(crate) meter: Meter,
+    pub(crate) room: Room,
     pub(crate) pace: background::Pace,
     /// What append times are taken from.
     pub(crate) clock: crate::clock::AppendClock,

@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::background::{self, Pace};
 use super::{Inner, Shared, Store, StoreOptions};
 use crate::clock::{AppendClock, Clock, SystemClock};
-use crate::commit::{Committer, LoadError, Meter, Queue, View};
+use crate::commit::{Committer, LoadError, Meter, Queue, Room, View};
 use crate::disk::{Disk, Lock, LockError, RealDisk};
 use crate::journal::{self, Journal, Section};
 use crate::limits::LOCK_WAIT_MS;
@@ -130,6 +130,7 @@ impl Store {
             watchers: RwLock::default(),
             notices: parts.notices,
             meter: Meter::default(),
+            room: Room::default(),
             pace: Pace::default(),
             clock,
         });

@@ -369,7 +369,7 @@ fn time_between_checkpoints() {
 }
 
 /// For every bound the test that drives it to full, with its file.
-const DRIVEN: [(&str, &str, &str); 32] = [
+const DRIVEN: [(&str, &str, &str); 35] = [
     ("SEGMENT_BYTES", "tests/store/bounds.rs", "segments_and_what_is_kept_of_them"),
     ("FIRST_SEGMENT_BYTES", "tests/store/bounds.rs", "segments_and_what_is_kept_of_them"),
     ("FRAME_BYTES_MAX", "tests/journal/basics.rs", "a_frame_beyond_the_bound_is_refused"),
@@ -404,6 +404,13 @@ const DRIVEN: [(&str, &str, &str); 32] = [
     ("OVERLAY_BYTES_MAX", "tests/store/bounds.rs", "changes_in_memory"),
     ("UNPERSISTED_BYTES_MAX", "tests/store/bounds.rs", "journal_that_is_not_in_the_tables"),
     ("CHECKPOINT_INTERVAL", "tests/store/bounds.rs", "time_between_checkpoints"),
+    (
+        "ROOM_PUBLISHERS_STOP",
+        "tests/store/disk.rs",
+        "a_disk_that_fills_stops_one_after_the_other_and_recovers",
+    ),
+    ("ROOM_HANDLERS_STOP", "tests/store/disk.rs", "a_disk_that_fills_stops_one_after_the_other_and_recovers"),
+    ("ROOM_HOLDERS_STOP", "tests/store/disk.rs", "a_disk_that_fills_stops_one_after_the_other_and_recovers"),
     ("CLOCK_LEAP_MAX", "src/clock.rs", "a_leap_of_more_than_an_hour_is_not_followed_and_said_once"),
     ("NOTICES_MAX", "src/notice.rs", "when_full_the_oldest_notice_goes"),
 ];

@@ -7,6 +7,7 @@ mod bounds;
 mod check;
 mod crash;
 mod directory;
+mod disk;
 mod faults;
 mod fixture;
 mod flips;

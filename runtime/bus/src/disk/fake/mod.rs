@@ -84,6 +84,11 @@ impl FakeDisk {
         self.state.lock().faults.insert(call, fault);
     }
 
+    /// Lets all files together have so many bytes at most.
+    pub fn set_capacity(&self, bytes: u64) {
+        self.state.lock().capacity = bytes;
+    }
+
     /// Runs `look`, whose calls have no number and do not fail: the test's own, not those of what it tests.
     pub fn unnumbered<T>(&self, look: impl FnOnce() -> T) -> T {
         self.state.lock().unnumbered = true;
@@ -133,6 +138,9 @@ impl Disk for FakeDisk {
         if state.find(name).is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
+        if len > state.free_bytes() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let inode = state.add(Inode::zeros(len));
         state.change(DirectoryChange::Create(name.to_owned(), inode));
         call.done()?;
@@ -175,8 +183,9 @@ impl Disk for FakeDisk {
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
-        self.state.lock().call()?.done()?;
-        Ok(u64::MAX / 2)
+        let mut state = self.state.lock();
+        state.call()?.done()?;
+        Ok(state.free_bytes())
     }
 }
 

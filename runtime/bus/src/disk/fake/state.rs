@@ -24,6 +24,8 @@ pub(super) struct State {
     pub(super) crashed: bool,
     pub(super) unnumbered: bool,
     pub(super) faults: BTreeMap<u64, Fault>,
+    /// Bytes that all files may have together.
+    pub(super) capacity: u64,
     inodes: BTreeMap<u64, Inode>,
     directory: Directory,
     durable_directory: Directory,
@@ -55,11 +57,18 @@ impl State {
             crashed: false,
             unnumbered: false,
             faults: BTreeMap::new(),
+            capacity: u64::MAX / 2,
             inodes: BTreeMap::new(),
             directory: Directory::new(),
             durable_directory: Directory::new(),
             unsynced: Vec::new(),
         }
+    }
+
+    /// Bytes that can still be allocated.
+    pub(super) fn free_bytes(&self) -> u64 {
+        let used: u64 = self.files().map(|(_, inode)| inode.bytes().len() as u64).sum();
+        self.capacity.saturating_sub(used)
     }
 
     /// Counts a call, and fails it if it is to fail.
