@@ -1,7 +1,8 @@
 //! Reading: from the recent blocks in memory, else from the journal, never past the high watermark. Nothing
 //! broken is skipped or served.
 
-use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -24,25 +25,40 @@ pub(crate) struct ReadCache {
 
 #[derive(Default)]
 struct Blocks {
-    recent: VecDeque<(TopicPartition, TailBlock)>,
+    /// Each partition's blocks, in the order in which they were read.
+    recent: HashMap<TopicPartition, VecDeque<TailBlock>>,
+    /// Whose block was read when: each entry stands for the oldest one of its partition then.
+    order: VecDeque<TopicPartition>,
     bytes: usize,
 }
 
 impl ReadCache {
     fn get(&self, source: TopicPartition, from: Offset) -> Option<TailBlock> {
         let blocks = self.blocks.lock();
-        let holds = |block: &TailBlock| block.first <= from && from < block.end();
-        let found = blocks.recent.iter().rev().find(|(of, block)| *of == source && holds(block));
-        found.map(|(_, block)| block.clone())
+        let holds = |block: &&TailBlock| block.first <= from && from < block.end();
+        blocks.recent.get(&source)?.iter().rev().find(holds).cloned()
     }
 
     fn put(&self, source: TopicPartition, block: TailBlock) {
         let mut blocks = self.blocks.lock();
         blocks.bytes += block.columns.byte_len();
-        blocks.recent.push_back((source, block));
-        while blocks.bytes > READ_CACHE_BYTES_MAX && blocks.recent.len() > 1 {
-            let Some((_, oldest)) = blocks.recent.pop_front() else { break };
-            blocks.bytes -= oldest.columns.byte_len();
+        blocks.order.push_back(source);
+        blocks.recent.entry(source).or_default().push_back(block);
+        while blocks.bytes > READ_CACHE_BYTES_MAX && blocks.order.len() > 1 {
+            blocks.forget_oldest();
+        }
+    }
+}
+
+impl Blocks {
+    fn forget_oldest(&mut self) {
+        let Some(source) = self.order.pop_front() else { return };
+        let Entry::Occupied(mut of) = self.recent.entry(source) else { return };
+        if let Some(oldest) = of.get_mut().pop_front() {
+            self.bytes -= oldest.columns.byte_len();
+        }
+        if of.get().is_empty() {
+            of.remove();
         }
     }
 }
