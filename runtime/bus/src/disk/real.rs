@@ -11,7 +11,11 @@ use super::{Disk, DiskFile};
 const PIECES_MAX: usize = 1024;
 
 /// Zeros written at a time when a file is created.
-static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
+static ZEROS: Zeros = Zeros([0; 1 << 20]);
+
+/// Aligned as a write past the page cache asks for, whatever the disk's own blocks are.
+#[repr(align(4096))]
+struct Zeros([u8; 1 << 20]);
 
 /// A directory of the operating system.
 #[derive(Debug)]
@@ -34,12 +38,13 @@ impl RealDisk {
 
 impl Disk for RealDisk {
     fn create(&self, name: &str, len: u64) -> io::Result<Arc<dyn DiskFile>> {
-        let file = File::options().read(true).write(true).create_new(true).open(self.path.join(name))?;
+        let path = self.path.join(name);
+        let file = File::options().read(true).write(true).create_new(true).open(&path)?;
         let file = RealFile(file);
-        let mut at = 0;
+        let mut at = fill_directly(&path, len);
         while at < len {
-            let bytes = usize::try_from(len - at).unwrap_or(usize::MAX).min(ZEROS.len());
-            file.write_at(&[IoSlice::new(&ZEROS[..bytes])], at)?;
+            let bytes = usize::try_from(len - at).unwrap_or(usize::MAX).min(ZEROS.0.len());
+            file.write_at(&[IoSlice::new(&ZEROS.0[..bytes])], at)?;
             at += bytes as u64;
         }
         Ok(Arc::new(file))
@@ -80,6 +85,26 @@ impl Disk for RealDisk {
         let stat = rustix::fs::fstatvfs(&self.directory)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
+}
+
+/// Writes zeros past the page cache, as many whole pieces as the file takes, and returns where they end: they would
+/// only push out what is read, and copying them costs more than the rest of a segment's life. What a file system
+/// refuses so (some take no such writes) is left to ordinary writes, which also find out what is really wrong.
+#[cfg(target_os = "linux")]
+fn fill_directly(path: &Path, len: u64) -> u64 {
+    use std::os::unix::fs::{FileExt, OpenOptionsExt};
+
+    let Ok(flags) = i32::try_from(rustix::fs::OFlags::DIRECT.bits()) else { return 0 };
+    let Ok(file) = File::options().write(true).custom_flags(flags).open(path) else { return 0 };
+    let piece = ZEROS.0.len() as u64;
+    let whole = len - len % piece;
+    (0..whole).step_by(ZEROS.0.len()).find(|&at| file.write_all_at(&ZEROS.0, at).is_err()).unwrap_or(whole)
+}
+
+/// Other systems have other ways past the page cache, and none is needed for their results to be right.
+#[cfg(not(target_os = "linux"))]
+fn fill_directly(_path: &Path, _len: u64) -> u64 {
+    0
 }
 
 #[derive(Debug)]
@@ -144,7 +169,7 @@ mod tests {
     #[test]
     fn a_created_file_is_zeros_of_its_length() {
         let (_directory, disk) = disk();
-        let len = ZEROS.len() + 5;
+        let len = 2 * ZEROS.0.len() + 5;
         let file = disk.create("one", len as u64).unwrap();
         let mut bytes = vec![1; len];
         file.read_at(&mut [IoSliceMut::new(&mut bytes)], 0).unwrap();
