@@ -10,6 +10,13 @@ use super::{Disk, DiskFile};
 /// Pieces that one call may carry (`IOV_MAX` of Linux and macOS).
 const PIECES_MAX: usize = 1024;
 
+/// Bytes that one call writes: above this the kernel looks for larger pages, and on a machine whose memory is in use
+/// that took more time than the disk (groups of 1 MiB with a sync each: 280 MiB/s in one call, 700 in four).
+const WRITE_BYTES_MAX: usize = 256 << 10;
+
+/// A write that ends within a page of the kernel's makes it read that page first, unless it has it in memory.
+const PAGE_BYTES: usize = 4 << 10;
+
 /// Zeros written at a time when a file is created.
 static ZEROS: Zeros = Zeros([0; 1 << 20]);
 
@@ -52,6 +59,7 @@ impl Disk for RealDisk {
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let file = File::options().read(true).write(true).open(self.path.join(name))?;
+        read_ahead(&file);
         Ok(Arc::new(RealFile(file)))
     }
 
@@ -107,6 +115,18 @@ fn fill_directly(_path: &Path, _len: u64) -> u64 {
     0
 }
 
+/// Lets the kernel read far ahead: who reads one block of a segment reads most of them. A cold file in pieces of
+/// 64 KiB was read at 0.3 GB/s without and at 1.2 GB/s with this.
+#[cfg(target_os = "linux")]
+fn read_ahead(file: &File) {
+    // Only advice: nothing is wrong if it is not taken.
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::Sequential);
+}
+
+/// Other systems have other words for it, and none is needed for their results to be right.
+#[cfg(not(target_os = "linux"))]
+fn read_ahead(_file: &File) {}
+
 #[derive(Debug)]
 struct RealFile(File);
 
@@ -120,8 +140,7 @@ impl DiskFile for RealFile {
         let mut left = parts.as_mut_slice();
         IoSlice::advance_slices(&mut left, 0);
         while !left.is_empty() {
-            let pieces = left.len().min(PIECES_MAX);
-            match rustix::io::pwritev(&self.0, &left[..pieces], offset) {
+            match rustix::io::pwritev(&self.0, &one_call(left, offset), offset) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(bytes) => {
                     offset += bytes as u64;
@@ -154,6 +173,30 @@ impl DiskFile for RealFile {
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
     }
+}
+
+/// The pieces that one call writes at `offset`: as many bytes as it may, and up to the end of a page if they go on.
+fn one_call<'a>(left: &'a [IoSlice<'_>], offset: u64) -> Vec<IoSlice<'a>> {
+    let mut call = Vec::with_capacity(left.len().min(PIECES_MAX));
+    let mut bytes = 0;
+    for piece in left.iter().take(PIECES_MAX) {
+        let taken = piece.len().min(WRITE_BYTES_MAX - bytes);
+        call.push(IoSlice::new(&piece[..taken]));
+        bytes += taken;
+    }
+    let goes_on = left.len() > PIECES_MAX || bytes == WRITE_BYTES_MAX;
+    let in_page = usize::try_from(offset % PAGE_BYTES as u64).unwrap_or(0) + bytes;
+    let mut beyond = if goes_on && in_page > PAGE_BYTES { in_page % PAGE_BYTES } else { 0 };
+    while beyond > 0 {
+        let Some(last) = call.pop() else { break };
+        if last.len() > beyond {
+            let kept = last.len() - beyond;
+            let index = call.len();
+            call.push(IoSlice::new(&left[index][..kept]));
+        }
+        beyond = beyond.saturating_sub(last.len());
+    }
+    call
 }
 
 #[cfg(test)]
@@ -191,6 +234,20 @@ mod tests {
         let mut into: Vec<_> = back.chunks_mut(1).map(IoSliceMut::new).collect();
         disk.open("one").unwrap().read_at(&mut into, 100).unwrap();
         assert_eq!(back, bytes);
+    }
+
+    #[test]
+    fn pieces_larger_than_one_call_takes_are_written_whole() {
+        let (_directory, disk) = disk();
+        let file = disk.create("one", 4 << 20).unwrap();
+        let lens = [1, WRITE_BYTES_MAX, 5, 2 * WRITE_BYTES_MAX + 7, 0, WRITE_BYTES_MAX - 1, 2];
+        let bytes: Vec<u8> = (0..lens.iter().sum()).map(|index| u8::try_from(index % 251).unwrap()).collect();
+        let mut left = bytes.as_slice();
+        let parts = lens.map(|len| IoSlice::new(left.split_off(..len).unwrap()));
+        file.write_at(&parts, 3).unwrap();
+        let mut back = vec![0; bytes.len()];
+        file.read_at(&mut [IoSliceMut::new(&mut back)], 3).unwrap();
+        assert!(back == bytes);
     }
 
     #[test]
