@@ -107,10 +107,8 @@ impl Batch {
         if range.is_empty() {
             return;
         }
-        let width =
-            |range: std::ops::Range<usize>| range.map(|index| self.columns.data_len(index)).sum::<usize>();
-        let data_start = width(0..range.start);
-        let data_end = data_start + width(range.clone());
+        let data_start = self.columns.data_lens(0..range.start);
+        let data_end = data_start + self.columns.data_lens(range.clone());
         (into.base_offset, into.append_time) = (self.offset(range.start), self.append_time(range.start));
         if !self.offset_deltas.is_empty() {
             let base = self.offset_deltas[range.start];

@@ -92,7 +92,7 @@ pub fn body_crc(columns: &Columns, causes: Option<&[u32]>) -> u32 {
 
 /// Bytes that a length stands for; null has none.
 fn width(len: i32) -> usize {
-    usize::try_from(len).unwrap_or(0)
+    len.max(0).unsigned_abs() as usize
 }
 
 impl Columns {
@@ -148,6 +148,14 @@ impl Columns {
     /// Bytes of data of event `index`: key, headers and value. The columns must be checked.
     pub fn data_len(&self, index: usize) -> usize {
         width(self.key_lens[index]) + self.header_lens[index] as usize + width(self.value_lens[index])
+    }
+
+    /// Bytes of data of `events`, which must exist. The columns must be checked.
+    pub fn data_lens(&self, events: Range<usize>) -> usize {
+        // One column after the other: so the processor adds many at a time.
+        let nullable = |lens: &[i32]| lens.iter().map(|&len| width(len)).sum::<usize>();
+        let headers: usize = self.header_lens[events.clone()].iter().map(|&len| len as usize).sum();
+        nullable(&self.key_lens[events.clone()]) + headers + nullable(&self.value_lens[events])
     }
 
     /// The events in order. The columns must be checked, or made by [`Columns::push`].

@@ -192,7 +192,7 @@ fn cut(columns: &Columns, start: usize, batch: &Batch, limit: ReadLimit) -> (Ran
     if start == 0 && columns.byte_len() <= room && columns.len() <= events_max {
         return (0..columns.len(), 0..columns.data.len());
     }
-    let data_start: usize = (0..start).map(|index| columns.data_len(index)).sum();
+    let data_start = columns.data_lens(0..start);
     let (mut end, mut data_end) = (start, data_start);
     while end < columns.len() {
         let bytes = columns.data_len(end);
