@@ -120,7 +120,10 @@ impl Scatter {
         }
         self.place(emission, refused);
         let mut columns: Vec<_> = self.slots.iter().map(Slot::columns).collect();
-        self.fill(emission, &mut columns);
+        match columns.as_mut_slice() {
+            [all] if refused.is_empty() => fill_whole(emission, all),
+            columns => self.fill(emission, columns),
+        }
         for slot in &self.slots {
             self.table[slot.place] = NONE;
         }
@@ -225,6 +228,39 @@ impl Slot {
             data: Vec::with_capacity(data),
         };
         (columns, Vec::with_capacity(self.events))
+    }
+}
+
+/// Copies all events into one slot, column by column: where topics have the same number of partitions, what comes
+/// of a partition goes to one.
+fn fill_whole(emission: Emission<'_>, (columns, causes): &mut (Columns, Vec<u32>)) {
+    let (output, batch) = (emission.output.output(), emission.batch);
+    let (events, cause_of) = (&output.events, &output.cause_of);
+    match batch.offset_deltas.as_slice() {
+        [] => causes.extend_from_slice(cause_of),
+        deltas => causes.extend(cause_of.iter().map(|&cause| deltas[cause as usize])),
+    }
+    copy_or_inherit(&mut columns.times, &events.times, (cause_of, &batch.columns.times));
+    copy_or_inherit(&mut columns.key_lens, &events.key_lens, (cause_of, &batch.columns.key_lens));
+    columns.header_lens.extend_from_slice(&events.header_lens);
+    columns.header_lens.resize(cause_of.len(), 0);
+    columns.value_lens.extend_from_slice(&events.value_lens);
+    if events.key_lens.is_empty() {
+        for event in walk(emission) {
+            columns.data.extend_from_slice(event.key.unwrap_or_default());
+            columns.data.extend_from_slice(event.rest);
+        }
+    } else {
+        columns.data.extend_from_slice(&events.data);
+    }
+}
+
+/// A column of the output, or if it is left away the causes' own values.
+fn copy_or_inherit<T: Copy>(into: &mut Vec<T>, own: &[T], (cause_of, of_causes): (&[u32], &[T])) {
+    if own.is_empty() {
+        into.extend(cause_of.iter().map(|&cause| of_causes[cause as usize]));
+    } else {
+        into.extend_from_slice(own);
     }
 }
 
@@ -374,9 +410,12 @@ mod tests {
             keys in proptest::collection::vec(bytes(), 2..8),
             emits in proptest::collection::vec((any::<prop::sample::Index>(), 0..3_u16, bytes(), bytes(), any::<bool>()), 0..30),
             own: (bool, bool),
+            to_one_partition: bool,
         ) {
+            let keys = if to_one_partition { vec![keys[0].clone(); keys.len()] } else { keys };
             let batch = batch(&keys);
             let mut emits: Vec<Emit> = emits.into_iter().map(|(cause, topic, key, value, headers)| {
+                let (topic, key) = if to_one_partition { (1, keys[0].clone()) } else { (topic, key) };
                 (u32::try_from(cause.index(keys.len())).unwrap(), topic, key, value, headers)
             }).collect();
             emits.sort_by_key(|emit| emit.0);
