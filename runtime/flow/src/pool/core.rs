@@ -168,7 +168,8 @@ impl Core {
         self.queue.lock().scheduler.next_timer()
     }
 
-    /// A turn is over: charges it, and puts the driver where it waits.
+    /// A turn is over: charges it, and puts the driver where it waits. Wakes nobody: whoever had the turn asks for
+    /// the [`Core::next`] one, and wakes another if there is work for two.
     pub(crate) fn finish(&self, job: Job, rest: Rest, used: Option<Used>) {
         let Job { cell, since } = job;
         let now = self.clock.now();
@@ -193,9 +194,6 @@ impl Core {
             }
             Rest::Idle => queue.rest(&cell, now),
             Rest::Starved => self.starve(&mut queue, cell, now),
-        }
-        if queue.permits.has_quick() && queue.scheduler.has_work() {
-            self.work.notify_one();
         }
     }
 
