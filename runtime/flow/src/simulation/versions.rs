@@ -10,6 +10,7 @@ use super::handler::{self, FLAWS, FakeHandler, Flaw, VICES, Vice};
 use super::log::Nature;
 use super::world::{World, config};
 use crate::config::HandlerConfig;
+use crate::flow::{Seek, SeekTo};
 use crate::status::HandlerState;
 
 const CALM: Nature = Nature { gaps: 0, aborts: 0 };
@@ -92,6 +93,19 @@ fn a_fault_in_a_partition_where_it_proved_itself_is_the_events() {
     let status = world.status();
     assert_eq!((&*status.version, &*status.refused.unwrap().version), ("v1", "v2"));
     world.assert_expected(3);
+}
+
+#[test]
+fn a_commit_that_settles_no_event_proves_no_version() {
+    let mut world = world();
+    replace(&world, &FakeHandler::flawed(2, &world.log.now_us, Flaw::Trap));
+    let everywhere = Seek { topic: None, partition: None, to: SeekTo::Earliest };
+    let latch = world.shared.send("h", &everywhere).unwrap();
+    world.run();
+    latch.wait();
+    let status = world.status();
+    assert_eq!((&*status.version, &*status.refused.unwrap().version), ("v1", "Trap-2"));
+    assert_eq!((outputs(&world), status.counters.dead_letters), (60, 0));
 }
 
 #[test]
