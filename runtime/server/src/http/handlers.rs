@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use tidemill_bus::Partition;
-use tidemill_flow::status::{HandlerState, HandlerStatus, PartitionStatus};
+use tidemill_flow::status::{HandlerState, HandlerStatus, PartitionStatus, RefusedVersion};
 use tidemill_flow::{OperateError, Seek, SeekError, SeekTo, UnknownHandler};
 
 use super::extract::{Names, Settings};
@@ -26,8 +26,14 @@ pub(super) struct HandlerEntry {
     /// Since when it is paused, in milliseconds since the Unix epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     paused_since: Option<i64>,
-    /// SHA-256 of the component in charge.
+    /// SHA-256 of the component that takes events.
     version: Option<String>,
+    /// SHA-256 of the component in charge, as long as `version` is on trial.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_charge: Option<String>,
+    /// The last version that failed while it was on trial.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<RefusedEntry>,
     /// Why it does not run, or why its newest file was not taken.
     error: Option<String>,
     inputs: Vec<String>,
@@ -46,6 +52,23 @@ pub(super) struct HandlerEntry {
     memory_bytes: usize,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     partitions: Vec<PartitionEntry>,
+}
+
+/// A version that failed while it was on trial: the one before is back.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RefusedEntry {
+    /// SHA-256 of the component.
+    version: String,
+    reason: String,
+    /// Milliseconds since the Unix epoch.
+    at: i64,
+}
+
+impl RefusedEntry {
+    fn of(refused: RefusedVersion) -> Self {
+        Self { version: refused.version.to_string(), reason: refused.reason, at: refused.at_ms }
+    }
 }
 
 /// Where a handler stands in a partition of an input.
@@ -170,6 +193,8 @@ impl HandlerEntry {
             state: "not-loaded",
             paused_since: None,
             version: plugin.version.map(|version| version.sha256),
+            in_charge: None,
+            refused: None,
             error: plugin.error,
             inputs: Vec::new(),
             outputs: Vec::new(),
@@ -201,13 +226,19 @@ impl HandlerEntry {
             HandlerState::Stopped(reason) => ("stopped", Some(reason)),
             HandlerState::Failed(reason) => ("failed", Some(reason)),
         };
+        let refused = status.refused.map(RefusedEntry::of);
+        // Of the newest file, not of one that was refused before it.
+        let newest = refused.as_ref().filter(|refused| self.version.as_ref() == Some(&refused.version));
+        let was_refused = newest.map(|refused| format!("it failed on trial: {}", refused.reason));
         let counters = status.counters;
         Self {
             state,
             paused_since,
             // One look at the flow gives both, so that a handler is never shown to run before its version is.
             version: Some(status.version.to_string()),
-            error: self.error.or(reason),
+            in_charge: status.on_trial.map(|_| status.in_charge.to_string()),
+            refused,
+            error: self.error.or(reason).or(was_refused),
             inputs: status.inputs.iter().map(ToString::to_string).collect(),
             outputs: status.outputs,
             lag: status.partitions.iter().map(|partition| partition.lag).sum(),

@@ -80,7 +80,7 @@ impl Plugins {
         let version = Version::of(&plugin);
         match self.flow.replace(config, plugin) {
             Ok(()) => {
-                tracing::info!(handler = name, version = version.sha256, "the handler is in charge");
+                tracing::info!(handler = name, version = version.sha256, "the version takes the next events");
                 self.states.insert(name, PluginState { version: Some(version), error: None });
             }
             Err(error) => self.fail(name, error.to_string()),
