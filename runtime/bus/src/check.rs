@@ -54,6 +54,8 @@ pub enum Whose {
     },
     /// A driver, if its change is not in the tables yet: it stops as it was before.
     Driver(DriverKey),
+    /// What publishes are remembered by: one of them that is sent again may be done twice.
+    Publishes,
     /// The store itself: its opening is refused, unless the change is in the tables.
     Store,
     /// Rows of the tables, from one owner to another.
@@ -141,6 +143,7 @@ impl Report {
                 let name = name.map_or_else(|| format!("handler {}", driver.handler), ToString::to_string);
                 format!("{name} partition {} lane {}", driver.partition, driver.lane)
             }
+            Whose::Publishes => "what publishes are remembered by".to_owned(),
             Whose::Store => "the store's own".to_owned(),
             Whose::Rows { from, to } => format!("from {from} to {to}"),
             Whose::Unknown { after, before } => format!("unknown, between frames {after} and {before}"),

@@ -86,6 +86,9 @@ pub struct DriverKey {
 impl DriverKey {
     /// Nobody's: what belongs to the store itself. Handler ids begin at 1.
     pub const NONE: Self = Self { handler: HandlerId(0), partition: Partition(0), lane: Lane(0) };
+
+    /// Nobody's either: what publishes are remembered by. Kept apart, so that the store goes on if it breaks.
+    pub const PUBLISHERS: Self = Self { lane: Lane(1), ..Self::NONE };
 }
 
 impl fmt::Display for DriverKey {

@@ -67,6 +67,13 @@ pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
 /// How long an idempotency key is remembered.
 pub const IDEMPOTENCY_AGE_MAX: Duration = Duration::from_hours(24);
 
+/// Longest name of a producer that numbers its publishes; it is part of a tree's key.
+pub const PRODUCER_BYTES_MAX: usize = 256;
+/// Publishes of a producer whose offsets are remembered: more than one has in flight.
+pub const PRODUCER_SEQUENCES_KEPT: usize = 16;
+/// How long a producer is remembered after its last publish: longer than events are kept by default.
+pub const PRODUCER_AGE_MAX: Duration = Duration::from_hours(8 * 24);
+
 /// Bytes of publishes that wait for their commit; beyond it publishers are told to come again.
 pub const PUBLISHERS_BYTES_MAX: usize = 64 * MIB;
 /// Bytes of drivers' transactions that wait for their commit: a backstop, for the flow has its own budget.

@@ -202,6 +202,14 @@ pub enum Abort {
     /// The same idempotency key was used with another body.
     #[error("the idempotency key {0:?} was used before with another body")]
     KeyReused(String),
+    /// The publish is not the next one of its producer, and none of the last.
+    #[error("producer {producer:?}: {fault}")]
+    Producer {
+        /// The producer.
+        producer: Arc<str>,
+        /// What is wrong.
+        fault: ProducerFault,
+    },
     /// More in flight than the store takes; try again after what is there is done.
     #[error("the store is busy")]
     Busy,
@@ -225,6 +233,33 @@ pub enum Abort {
     /// The disk failed: the store takes nothing more until it is opened again.
     #[error("the store stopped after a failed write: {0}")]
     Poisoned(Arc<str>),
+}
+
+/// Why a numbered publish is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ProducerFault {
+    /// Another life of the producer has begun.
+    #[error("epoch {epoch} is over, epoch {newest} has begun")]
+    Fenced {
+        /// The epoch of the publish.
+        epoch: u32,
+        /// The producer's newest.
+        newest: u32,
+    },
+    /// Publishes before it are missing.
+    #[error("sequence {sequence} comes before {expected} has")]
+    Gap {
+        /// The number of the publish.
+        sequence: u64,
+        /// The number that is next.
+        expected: u64,
+    },
+    /// It was committed so long ago that its offsets are not remembered.
+    #[error("sequence {sequence} was committed, and its offsets are forgotten")]
+    Forgotten {
+        /// The number of the publish.
+        sequence: u64,
+    },
 }
 
 /// Why a partition could not be read.

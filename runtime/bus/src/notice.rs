@@ -6,10 +6,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use thiserror::Error;
 
-use crate::HandlerId;
 use crate::journal::Lost;
 use crate::limits::NOTICES_MAX;
 use crate::tables::BrokenTable;
+use crate::{FrameNumber, HandlerId};
 
 /// Something an operator should know.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -60,6 +60,9 @@ pub enum Notice {
     /// Frames cannot be read. All they changed is in the tables; events of theirs may be missing.
     #[error("the frames between {} and {} at {} cannot be read", _0.after, _0.before, _0.place)]
     FramesLost(Lost),
+    /// What publishes in a frame are remembered by is broken: one of them that is sent again may be done twice.
+    #[error("frame {0} no longer tells which publishes are in it: one that is sent again may be done twice")]
+    PublishesForgotten(FrameNumber),
     /// The disk fills, or has room again.
     #[error("{0}")]
     Disk(Arc<str>),

@@ -21,6 +21,8 @@ pub struct Transaction {
     pub state: StateWrites,
     /// The publish that this is, if it is to be remembered for `Idempotency-Key`.
     pub once: Option<IdempotencyKey>,
+    /// The publish's place in the row of its producer's, if it is to be remembered by that.
+    pub producer: Option<ProducerSequence>,
 }
 
 impl Transaction {
@@ -140,6 +142,17 @@ pub struct IdempotencyKey {
     pub key: String,
     /// SHA-256 of what it published: the same key with another body is refused.
     pub body: [u8; 32],
+}
+
+/// A publish of a producer that numbers what it sends, so that each is committed once and in its order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProducerSequence {
+    /// The producer's name, of its own choice.
+    pub producer: String,
+    /// The producer's life: a higher one begins its sequence anew and shuts out all lower ones.
+    pub epoch: u32,
+    /// The number of the publish in this epoch, from 0 and without gaps.
+    pub sequence: u64,
 }
 
 /// A run of events that stand one after the other in a partition.

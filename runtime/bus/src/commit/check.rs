@@ -4,8 +4,8 @@
 use super::view::View;
 use crate::Transaction;
 use crate::limits::{
-    IDEMPOTENCY_KEY_BYTES_MAX, NEW_BLOCK_BYTES_MAX, STATE_KEY_BYTES_MAX, STATE_VALUE_BYTES_MAX,
-    TRANSACTION_BYTES_MAX,
+    IDEMPOTENCY_KEY_BYTES_MAX, NEW_BLOCK_BYTES_MAX, PRODUCER_BYTES_MAX, STATE_KEY_BYTES_MAX,
+    STATE_VALUE_BYTES_MAX, TRANSACTION_BYTES_MAX,
 };
 use crate::log::Abort;
 
@@ -52,6 +52,9 @@ fn check_sizes(transaction: &Transaction, bytes: usize) -> Result<(), Abort> {
     }
     for &len in &state.value_lens {
         within(usize::try_from(len).unwrap_or(0), STATE_VALUE_BYTES_MAX)?;
+    }
+    if let Some(publish) = &transaction.producer {
+        within(publish.producer.len(), PRODUCER_BYTES_MAX)?;
     }
     match &transaction.once {
         Some(once) => within(once.key.len(), IDEMPOTENCY_KEY_BYTES_MAX),

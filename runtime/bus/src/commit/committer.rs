@@ -17,8 +17,8 @@ use crate::journal::{AppendError, Delta, FrameParts, Journal, PlacedBlock, Relea
 use crate::log::{Abort, AdminError, Answer, Outcome, Receipt};
 use crate::notice::Notice;
 use crate::store::{Control, Shared, Sync};
-use crate::tables::{Checkpoint, Deltas, OnceRow, ProgressRow, TableId, is_expired, topic_rest};
-use crate::transaction::{IdempotencyKey, Run};
+use crate::tables::{Checkpoint, Deltas, OnceRow, ProducerRow, ProgressRow, TableId, is_expired, topic_rest};
+use crate::transaction::{IdempotencyKey, ProducerSequence, Run};
 use crate::{DriverKey, FrameNumber, Transaction};
 
 /// The store took a failed write or sync, and nothing more after it.
@@ -51,6 +51,8 @@ struct Group {
     entries: Vec<Entry>,
     /// Idempotency keys of this group: the hash of the body, and the index of the entry.
     once: HashMap<String, ([u8; 32], usize)>,
+    /// Producers that publish in this group, as they will be after it.
+    producers: HashMap<String, ProducerRow>,
 }
 
 /// One transaction of the group: whom to tell what, if the group is written.
@@ -116,7 +118,7 @@ impl Committer {
     fn prepare(&mut self, waiting: Waiting, now_ms: i64) -> Entry {
         let Waiting { transaction, known, answer, bytes, since } = waiting;
         let driver = transaction.driver;
-        let outcome = match self.admit(&transaction, known, (bytes, now_ms)) {
+        let outcome = match self.admit(&transaction, known.as_ref(), (bytes, now_ms)) {
             Ok(Some(repeated)) => Outcome::Committed(repeated),
             Ok(None) => Outcome::Committed(self.place(transaction, now_ms)),
             Err(abort) => {
@@ -133,27 +135,51 @@ impl Committer {
 
     /// Whether a transaction may be committed; a receipt if it was before.
     fn admit(
-        &self,
+        &mut self,
         transaction: &Transaction,
-        known: Option<Known>,
+        known: Option<&Known>,
         (bytes, now_ms): (usize, i64),
     ) -> Result<Option<Receipt>, Abort> {
         if let Some(Stopped(why)) = &self.stopped {
             return Err(Abort::Poisoned(Arc::clone(why)));
         }
         check(&self.shared.view, transaction, bytes)?;
-        self.shared.room.admit(transaction.driver)?;
-        match &transaction.once {
-            Some(once) => self.remembered(once, known, now_ms),
-            None => Ok(None),
+        let repeated = match (&transaction.once, &transaction.producer) {
+            (Some(once), _) => self.remembered(once, known, now_ms)?,
+            (None, _) => None,
+        };
+        let repeated = match &transaction.producer {
+            Some(publish) if repeated.is_none() => self.numbered(publish, known, now_ms)?,
+            _ => repeated,
+        };
+        if repeated.is_none() {
+            self.shared.room.admit(transaction.driver)?;
         }
+        Ok(repeated)
+    }
+
+    /// The receipt of a publish that its producer numbered so before.
+    fn numbered(
+        &mut self,
+        publish: &ProducerSequence,
+        known: Option<&Known>,
+        now_ms: i64,
+    ) -> Result<Option<Receipt>, Abort> {
+        if let Some(row) = self.group.producers.get(&publish.producer) {
+            return row.admit(publish);
+        }
+        let row = self.shared.view.producer(&publish.producer, known)?;
+        let row = row.filter(|row| !row.is_expired(now_ms)).unwrap_or_default();
+        let admitted = row.admit(publish)?;
+        self.group.producers.insert(publish.producer.clone(), row);
+        Ok(admitted)
     }
 
     /// The receipt of a publish that was committed before, or is in this group.
     fn remembered(
         &self,
         once: &IdempotencyKey,
-        known: Option<Known>,
+        known: Option<&Known>,
         now_ms: i64,
     ) -> Result<Option<Receipt>, Abort> {
         let reused = || Abort::KeyReused(once.key.clone());
@@ -175,7 +201,7 @@ impl Committer {
 
     /// Gives the blocks their offsets and writes the deltas.
     fn place(&mut self, transaction: Transaction, append_time: i64) -> Receipt {
-        let Transaction { driver, blocks, progress, state, once, .. } = transaction;
+        let Transaction { driver, blocks, progress, state, once, producer, .. } = transaction;
         let mut runs = Vec::new();
         for block in blocks.into_iter().filter(|block| !block.columns.is_empty()) {
             let first = self.shared.view.tails.place(block.target, block.columns.len());
@@ -186,7 +212,7 @@ impl Committer {
             self.group.blocks.push(PlacedBlock { block, first, append_time });
         }
         join(&mut runs);
-        if progress.is_none() && state.is_empty() && once.is_none() {
+        if progress.is_none() && state.is_empty() && once.is_none() && producer.is_none() {
             return Receipt { runs, repeated: false };
         }
         let start = self.group.bytes.len();
@@ -201,8 +227,13 @@ impl Committer {
             Deltas::push(bytes, TableId::Once, once.key.as_bytes(), Some(&row.encode()));
             self.group.once.insert(once.key, (once.body, self.group.entries.len()));
         }
+        if let Some(publish) = producer {
+            let row = self.group.producers.entry(publish.producer.clone()).or_default();
+            row.take(&publish, runs.clone(), append_time);
+            Deltas::push(bytes, TableId::Producers, publish.producer.as_bytes(), Some(&row.encode()));
+        }
         let end = self.group.bytes.len();
-        self.group.sections.push((driver.unwrap_or(DriverKey::NONE), start..end));
+        self.group.sections.push((driver.unwrap_or(DriverKey::PUBLISHERS), start..end));
         Receipt { runs, repeated: false }
     }
 
@@ -324,6 +355,7 @@ impl Committer {
         self.group.sections.clear();
         self.group.bytes.clear();
         self.group.once.clear();
+        self.group.producers.clear();
         let meter = &self.shared.meter;
         for Entry { answer, since, outcome, .. } in self.group.entries.drain(..) {
             match &outcome {

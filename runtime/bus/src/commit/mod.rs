@@ -8,6 +8,7 @@ mod contain;
 mod groups;
 mod metrics;
 mod once;
+mod producer;
 mod queue;
 mod room;
 mod tails;

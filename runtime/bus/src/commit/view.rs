@@ -182,7 +182,7 @@ impl View {
                     None => drop(self.broken.remove(&owner.driver)),
                 }
             }
-            TableId::Meta | TableId::Once | TableId::State | TableId::Notes => {}
+            TableId::Meta | TableId::Once | TableId::Producers | TableId::State | TableId::Notes => {}
         }
         Ok(())
     }

@@ -112,7 +112,7 @@ impl Log for Store {
 
     fn submit(&self, transaction: Transaction, answer: Answer) {
         let shared = &self.inner.shared;
-        let known = transaction.once.as_ref().map(|once| shared.view.look_up(&once.key));
+        let known = shared.view.look_up(&transaction);
         shared.queue.submit(transaction, known, answer);
     }
 

@@ -110,7 +110,7 @@ impl Store {
         let (journal, recovery) =
             Journal::open(parts.disk, options.journal, persisted, &mut |frame, section| {
                 view.make_room(frame, bytes_max).map_err(|error| error.to_string())?;
-                replay(&view, frame, section)
+                replay((&view, &parts.notices), frame, section)
             })?;
         view.tables.set_applied(recovery.last.0);
         if recovery.frames_mended > 0 {
@@ -142,12 +142,19 @@ impl Store {
 }
 
 /// Plays a section of a frame into memory, as it was when the frame was committed.
-fn replay(view: &View, frame: FrameNumber, section: &Section<'_>) -> Result<(), Arc<str>> {
+fn replay(
+    (view, notices): (&View, &Notices),
+    frame: FrameNumber,
+    section: &Section<'_>,
+) -> Result<(), Arc<str>> {
     match section {
         Section::Blocks(headers) => view.recover(headers),
         Section::Delta(delta) => view.apply(delta.owner, delta.bytes)?,
         Section::BrokenDelta { owner } if *owner == DriverKey::NONE => {
             return Err("a change of the store's metadata is broken".into());
+        }
+        Section::BrokenDelta { owner } if *owner == DriverKey::PUBLISHERS => {
+            notices.push(Notice::PublishesForgotten(frame));
         }
         Section::BrokenDelta { owner } => view.stop(*owner, frame),
     }

@@ -33,12 +33,16 @@ pub(crate) enum TableId {
     Broken = 8,
     /// What the flow remembers of each handler.
     Notes = 9,
+    /// Producers that number their publishes.
+    Producers = 10,
 }
 
 impl TableId {
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {
-        use TableId::{Broken, Ends, Handlers, Meta, NextIds, Notes, Once, Progress, State, Topics};
-        let all = [Meta, Topics, Handlers, NextIds, Ends, Once, Progress, State, Broken, Notes];
+        use TableId::{
+            Broken, Ends, Handlers, Meta, NextIds, Notes, Once, Producers, Progress, State, Topics,
+        };
+        let all = [Meta, Topics, Handlers, NextIds, Ends, Once, Progress, State, Broken, Notes, Producers];
         all.into_iter().find(|&id| id as u8 == byte)
     }
 
@@ -68,6 +72,7 @@ impl fmt::Display for Owner {
             TableId::State => "state",
             TableId::Broken => "broken changes",
             TableId::Notes => "notes",
+            TableId::Producers => "producers",
         };
         if self.table.is_drivers() { write!(f, "{table} of {}", self.driver) } else { f.write_str(table) }
     }
@@ -154,9 +159,9 @@ mod tests {
 
     #[test]
     fn every_table_comes_back_from_its_byte() {
-        for byte in 0..=9 {
+        for byte in 0..=10 {
             assert_eq!(TableId::from_byte(byte).map(|id| id as u8), Some(byte));
         }
-        assert_eq!(TableId::from_byte(10), None);
+        assert_eq!(TableId::from_byte(11), None);
     }
 }

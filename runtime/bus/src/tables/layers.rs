@@ -30,7 +30,7 @@ pub(crate) struct Tables {
 struct Overlays {
     newest: Arc<Overlay>,
     flushing: Option<Arc<Overlay>>,
-    /// The idempotency keys of the overlay that was flushed last, so that those of the frames after `kept_after`
+    /// What publishes are remembered by, of the overlay that was flushed last, so that those of the frames after `kept_after`
     /// are all in memory.
     kept: Arc<Overlay>,
     kept_after: u64,
@@ -117,7 +117,7 @@ impl Tables {
         }
     }
 
-    /// What the layers in memory know of a row of idempotency keys. Never waits for the disk.
+    /// What the layers in memory know of a row that a publish is remembered by. Never waits for the disk.
     pub(crate) fn recent(&self, owner: Owner, rest: &[u8]) -> Recent {
         let overlays = self.overlays.read().clone();
         let layers = [Some(&overlays.newest), overlays.flushing.as_ref(), Some(&overlays.kept)];
@@ -219,7 +219,7 @@ impl Tables {
             result = self.tree.persist(sealed.frame, &mut alive);
         });
         result?;
-        let kept = Arc::new(sealed.overlay.only(Owner::store(TableId::Once)));
+        let kept = Arc::new(sealed.overlay.only(&[TableId::Once, TableId::Producers].map(Owner::store)));
         let mut overlays = self.overlays.write();
         *overlays =
             Overlays { newest: Arc::clone(&overlays.newest), flushing: None, kept, kept_after: before };

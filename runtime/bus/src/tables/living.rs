@@ -2,10 +2,11 @@
 //! a single delta; its rows are never read again, and go when they are next flushed or compacted.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use super::key::{Owner, TableId, topic_of};
-use super::rows::OnceRow;
-use crate::limits::IDEMPOTENCY_AGE_MAX;
+use super::rows::{OnceRow, ProducerRow};
+use crate::limits::{IDEMPOTENCY_AGE_MAX, PRODUCER_AGE_MAX};
 use crate::{HandlerId, TopicId};
 
 /// The ids that lived at some frame, and the time then.
@@ -34,6 +35,10 @@ impl Living {
             TableId::Once => {
                 value.and_then(OnceRow::decode).is_some_and(|row| is_expired(row.time_ms, self.now_ms))
             }
+            TableId::Producers => {
+                let row = value.and_then(ProducerRow::decode);
+                row.is_some_and(|row| row.is_expired(self.now_ms))
+            }
             TableId::Meta | TableId::Topics | TableId::Handlers | TableId::NextIds => false,
         }
     }
@@ -49,8 +54,18 @@ impl Living {
 
 /// Whether an idempotency key of `time_ms` is forgotten at `now_ms`.
 pub(crate) fn is_expired(time_ms: i64, now_ms: i64) -> bool {
-    let age_max = i64::try_from(IDEMPOTENCY_AGE_MAX.as_millis()).unwrap_or(i64::MAX);
-    now_ms.saturating_sub(time_ms) > age_max
+    is_older(time_ms, now_ms, IDEMPOTENCY_AGE_MAX)
+}
+
+impl ProducerRow {
+    /// Whether the producer is forgotten at `now_ms`.
+    pub(crate) fn is_expired(&self, now_ms: i64) -> bool {
+        is_older(self.time_ms, now_ms, PRODUCER_AGE_MAX)
+    }
+}
+
+fn is_older(time_ms: i64, now_ms: i64, age_max: Duration) -> bool {
+    now_ms.saturating_sub(time_ms) > i64::try_from(age_max.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -29,5 +29,7 @@ pub(crate) use lsm::suspect_path;
 pub use model::ModelTables;
 #[doc(hidden)]
 pub use reread::{reread_change, reread_key, reread_row};
-pub(crate) use rows::{BrokenRow, EndRow, HandlerRow, NextId, OnceRow, ProgressRow, RowError, TopicRow};
+pub(crate) use rows::{
+    BrokenRow, EndRow, HandlerRow, NextId, OnceRow, ProducerRow, ProgressRow, RowError, TopicRow,
+};
 pub use tree::{Entry, Tree, TreeError, TreeFault};

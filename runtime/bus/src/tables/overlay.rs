@@ -65,11 +65,13 @@ impl Overlay {
             .collect()
     }
 
-    /// A copy that holds the rows of `owner` alone.
-    pub(crate) fn only(&self, owner: Owner) -> Self {
+    /// A copy that holds the rows of `owners` alone.
+    pub(crate) fn only(&self, owners: &[Owner]) -> Self {
         let copy = Self::default();
-        if let Some(rows) = self.owners.get(&owner) {
-            copy.owners.insert(owner, rows.clone());
+        for &owner in owners {
+            if let Some(rows) = self.owners.get(&owner) {
+                copy.owners.insert(owner, rows.clone());
+            }
         }
         copy
     }

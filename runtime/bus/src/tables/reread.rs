@@ -3,7 +3,7 @@
 
 use super::delta::Deltas;
 use super::key::{Owner, TableId};
-use super::rows::{BrokenRow, EndRow, HandlerRow, NextId, OnceRow, ProgressRow, TopicRow};
+use super::rows::{BrokenRow, EndRow, HandlerRow, NextId, OnceRow, ProducerRow, ProgressRow, TopicRow};
 use crate::DriverKey;
 
 /// A change of tables as one that has a group for each row; `None` if it is broken.
@@ -29,6 +29,7 @@ pub fn reread_row(table: u8, row: &[u8]) -> Option<Vec<u8>> {
         TableId::NextIds => NextId::decode(row).map(NextId::encode),
         TableId::Ends => EndRow::decode(row).map(|row| row.encode().to_vec()),
         TableId::Once => OnceRow::decode(row).map(|row| row.encode()),
+        TableId::Producers => ProducerRow::decode(row).map(|row| row.encode()),
         TableId::Progress => ProgressRow::decode(row).map(|row| row.encode().to_vec()),
         TableId::Broken => BrokenRow::decode(row).map(BrokenRow::encode),
         TableId::Meta | TableId::State | TableId::Notes => None,

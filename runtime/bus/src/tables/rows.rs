@@ -147,9 +147,7 @@ impl OnceRow {
         row.extend_from_slice(&self.time_ms.to_le_bytes());
         row.extend_from_slice(&self.body);
         for run in &self.runs {
-            row.extend_from_slice(&run.partition.0.to_le_bytes());
-            row.extend_from_slice(&run.offset.0.to_le_bytes());
-            row.extend_from_slice(&run.count.to_le_bytes());
+            encode_run(*run, &mut row);
         }
         row
     }
@@ -159,8 +157,7 @@ impl OnceRow {
         let (time_ms, body) = (reader.i64()?, reader.array()?);
         let mut runs = Vec::new();
         while !reader.is_empty() {
-            let (partition, offset) = (Partition(reader.u32()?), Offset(reader.u64()?));
-            runs.push(Run { partition, offset, count: reader.u32()? });
+            runs.push(decode_run(&mut reader)?);
         }
         Some(Self { time_ms, body, runs })
     }
@@ -171,6 +168,55 @@ fn number(row: &[u8]) -> Option<u64> {
     let mut reader = versioned(row)?;
     let number = reader.u64()?;
     reader.is_empty().then_some(number)
+}
+
+/// A producer that numbers its publishes: its newest epoch, when its last publish was, and where the last of them
+/// went, by their numbers in that epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ProducerRow {
+    pub(crate) epoch: u32,
+    pub(crate) time_ms: i64,
+    pub(crate) recent: Vec<(u64, Vec<Run>)>,
+}
+
+impl ProducerRow {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut row = vec![VERSION];
+        row.extend_from_slice(&self.epoch.to_le_bytes());
+        row.extend_from_slice(&self.time_ms.to_le_bytes());
+        for (sequence, runs) in &self.recent {
+            let count = u32::try_from(runs.len()).expect("a publish has far fewer runs than 2^32");
+            row.extend_from_slice(&sequence.to_le_bytes());
+            row.extend_from_slice(&count.to_le_bytes());
+            for run in runs {
+                encode_run(*run, &mut row);
+            }
+        }
+        row
+    }
+
+    pub(crate) fn decode(row: &[u8]) -> Option<Self> {
+        let mut reader = versioned(row)?;
+        let (epoch, time_ms) = (reader.u32()?, reader.i64()?);
+        let mut recent = Vec::new();
+        while !reader.is_empty() {
+            let (sequence, count) = (reader.u64()?, reader.u32()?);
+            let runs = (0..count).map(|_| decode_run(&mut reader)).collect::<Option<_>>()?;
+            recent.push((sequence, runs));
+        }
+        Some(Self { epoch, time_ms, recent })
+    }
+}
+
+fn encode_run(run: Run, into: &mut Vec<u8>) {
+    into.extend_from_slice(&run.partition.0.to_le_bytes());
+    into.extend_from_slice(&run.offset.0.to_le_bytes());
+    into.extend_from_slice(&run.count.to_le_bytes());
+}
+
+fn decode_run(reader: &mut Reader<'_>) -> Option<Run> {
+    let (partition, offset) = (Partition(reader.u32()?), Offset(reader.u64()?));
+    Some(Run { partition, offset, count: reader.u32()? })
 }
 
 fn versioned(row: &[u8]) -> Option<Reader<'_>> {
@@ -206,7 +252,11 @@ mod tests {
             prop_assert_eq!(EndRow::decode(&end.encode()), Some(end));
             let runs = runs.into_iter().map(|(partition, offset, count)| Run {
                 partition: Partition(partition), offset: Offset(offset), count,
-            }).collect();
+            }).collect::<Vec<_>>();
+            let recent: Vec<(u64, Vec<Run>)> = vec![(big, runs), (small.into(), vec![])];
+            let producer = ProducerRow { epoch: small, time_ms: time, recent: recent.clone() };
+            prop_assert_eq!(ProducerRow::decode(&producer.encode()), Some(producer));
+            let runs = recent.into_iter().next().unwrap().1;
             let once = OnceRow { time_ms: time, body, runs };
             prop_assert_eq!(OnceRow::decode(&once.encode()), Some(once));
         }
@@ -215,7 +265,7 @@ mod tests {
         fn decoding_never_panics(row in proptest::collection::vec(any::<u8>(), 0..80)) {
             let _ = (TopicRow::decode(&row), HandlerRow::decode(&row), NextId::decode(&row));
             let _ = (ProgressRow::decode(&row), EndRow::decode(&row), OnceRow::decode(&row));
-            let _ = BrokenRow::decode(&row);
+            let _ = (BrokenRow::decode(&row), ProducerRow::decode(&row));
         }
     }
 }

@@ -369,7 +369,7 @@ fn time_between_checkpoints() {
 }
 
 /// For every bound the test that drives it to full, with its file.
-const DRIVEN: [(&str, &str, &str); 35] = [
+const DRIVEN: [(&str, &str, &str); 38] = [
     ("SEGMENT_BYTES", "tests/store/bounds.rs", "segments_and_what_is_kept_of_them"),
     ("FIRST_SEGMENT_BYTES", "tests/store/bounds.rs", "segments_and_what_is_kept_of_them"),
     ("FRAME_BYTES_MAX", "tests/journal/basics.rs", "a_frame_beyond_the_bound_is_refused"),
@@ -394,6 +394,21 @@ const DRIVEN: [(&str, &str, &str); 35] = [
         "IDEMPOTENCY_AGE_MAX",
         "tests/store/answers.rs",
         "a_publish_sent_again_is_answered_with_its_runs_and_done_once",
+    ),
+    (
+        "PRODUCER_BYTES_MAX",
+        "tests/store/producers.rs",
+        "a_name_has_a_bound_and_a_producer_is_forgotten_after_days",
+    ),
+    (
+        "PRODUCER_SEQUENCES_KEPT",
+        "src/commit/producer.rs",
+        "the_next_is_taken_one_of_the_last_is_answered_and_others_are_refused",
+    ),
+    (
+        "PRODUCER_AGE_MAX",
+        "tests/store/producers.rs",
+        "a_name_has_a_bound_and_a_producer_is_forgotten_after_days",
     ),
     ("PUBLISHERS_BYTES_MAX", "tests/store/bounds.rs", "bytes_that_wait"),
     ("DRIVERS_BYTES_MAX", "tests/store/bounds.rs", "bytes_that_wait"),

@@ -10,7 +10,7 @@ use tidemill_bus::log::{Log, Outcome};
 use tidemill_bus::notice::Notice;
 use tidemill_bus::store::{Background, Hold, Retention, Store, StoreOptions};
 use tidemill_bus::testing::Random;
-use tidemill_bus::transaction::{IdempotencyKey, StateWrites};
+use tidemill_bus::transaction::{IdempotencyKey, ProducerSequence, StateWrites};
 use tidemill_bus::{Batch, Offset, Partition, Transaction};
 
 use crate::harness::{commit_group, committed, driver, publish, step, topic};
@@ -54,6 +54,10 @@ fn once() -> IdempotencyKey {
     IdempotencyKey { key: "the publish".to_owned(), body: [9; 32] }
 }
 
+fn numbered() -> ProducerSequence {
+    ProducerSequence { producer: "the producer".to_owned(), epoch: 2, sequence: 0 }
+}
+
 /// Fills a store with some of everything, in several tables and segments.
 pub(crate) fn fill(store: &Store) {
     let (input, output) = (topic(store, "in"), topic(store, "out"));
@@ -83,6 +87,7 @@ pub(crate) fn fill(store: &Store) {
     }
     let target = output.partition(Partition(0));
     committed(store.commit(Transaction { once: Some(once()), ..publish(target, &[b"once"]) }));
+    committed(store.commit(Transaction { producer: Some(numbered()), ..publish(target, &[b"numbered"]) }));
 }
 
 /// Asks the store everything.
@@ -120,9 +125,9 @@ fn told<T: std::fmt::Debug, E: std::fmt::Display>(result: Result<T, E>) -> Resul
     result.map(|fact| format!("{fact:?}")).map_err(|error| error.to_string())
 }
 
-/// The publish sent again must be answered as it was then, or not at all.
-fn sent_again(store: &Store) -> Result<String, String> {
-    match store.commit(Transaction { once: Some(once()), ..Transaction::default() }) {
+/// A publish sent again must be answered as it was then, or not at all.
+fn sent_again(store: &Store, publish: Transaction) -> Result<String, String> {
+    match store.commit(publish) {
         Outcome::Committed(receipt) => Ok(format!("{receipt:?}")),
         Outcome::Aborted(abort) => Err(abort.to_string()),
     }
@@ -130,7 +135,10 @@ fn sent_again(store: &Store) -> Result<String, String> {
 
 fn all_facts(store: &Store) -> Facts {
     let mut facts = facts(store);
-    facts.insert("sent again".to_owned(), sent_again(store));
+    let once = Transaction { once: Some(once()), ..Transaction::default() };
+    let numbered = Transaction { producer: Some(numbered()), ..Transaction::default() };
+    facts.insert("sent again".to_owned(), sent_again(store, once));
+    facts.insert("numbered again".to_owned(), sent_again(store, numbered));
     facts
 }
 
@@ -154,7 +162,9 @@ fn closed(retention: Option<u64>) -> Closed {
     let files = files(directory.path(), directory.path());
     let facts = all_facts(&Store::open(options(directory.path(), retention)).unwrap());
     assert!(facts.values().all(Result::is_ok), "{facts:?}");
-    assert!(facts["sent again"].as_ref().unwrap().contains("repeated: true"));
+    for again in ["sent again", "numbered again"] {
+        assert!(facts[again].as_ref().unwrap().contains("repeated: true"));
+    }
     Closed { files, facts, retention }
 }
 

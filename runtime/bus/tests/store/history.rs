@@ -3,7 +3,9 @@
 use tidemill_bus::log::{AdminError, Log, Outcome};
 use tidemill_bus::store::{Readers, Store, Sync};
 use tidemill_bus::testing::Random;
-use tidemill_bus::transaction::{IdempotencyKey, NewBlock, Progress, ProgressUpdate, StateWrites};
+use tidemill_bus::transaction::{
+    IdempotencyKey, NewBlock, ProducerSequence, Progress, ProgressUpdate, StateWrites,
+};
 use tidemill_bus::{Offset, Partition, TopicId, TopicPartition, Transaction};
 
 use crate::harness::{World, block, columns, commit_group, driver};
@@ -160,9 +162,25 @@ impl Run<'_> {
             let blocks = (0..=self.pick(2)).map(|_| self.block(target)).collect();
             let key = format!("key {}", self.random.draw());
             let once = self.random.one_in(3).then_some(IdempotencyKey { key, body: [7; 32] });
-            transactions.push(Transaction { blocks, once, ..Transaction::default() });
+            let producer = (once.is_none() && self.random.one_in(3)).then(|| self.number(&transactions));
+            transactions.push(Transaction { blocks, once, producer, ..Transaction::default() });
         }
         self.group(transactions);
+    }
+
+    /// The next number of a producer, after those that are in `before`; now and then of a new epoch.
+    fn number(&mut self, before: &[Transaction]) -> ProducerSequence {
+        let producer = ["pen", "quill"][self.pick(2)].to_owned();
+        let in_group = before.iter().rev().filter_map(|transaction| transaction.producer.as_ref());
+        let last = in_group.clone().find(|publish| publish.producer == producer).cloned();
+        let last = last.or_else(|| self.maybe.producers.get(&producer).map(|(publish, _)| publish.clone()));
+        match last {
+            Some(last) if self.random.one_in(8) => {
+                ProducerSequence { producer, epoch: last.epoch + 1, sequence: 0 }
+            }
+            Some(last) => ProducerSequence { sequence: last.sequence + 1, ..last },
+            None => ProducerSequence { producer, epoch: 0, sequence: 0 },
+        }
     }
 
     fn block(&mut self, target: TopicPartition) -> NewBlock {
@@ -204,6 +222,7 @@ impl Run<'_> {
                 progress: Some(ProgressUpdate { topic, progress }),
                 state,
                 once: None,
+                producer: None,
             });
         }
         self.group(transactions);

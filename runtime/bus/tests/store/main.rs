@@ -15,6 +15,7 @@ mod harness;
 mod history;
 mod model;
 mod panics;
+mod producers;
 mod threads;
 mod time;
 mod topics;

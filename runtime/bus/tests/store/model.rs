@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tidemill_bus::log::{Log, Outcome, PartitionRange};
 use tidemill_bus::store::Store;
-use tidemill_bus::transaction::{IdempotencyKey, Progress, Run};
+use tidemill_bus::transaction::{IdempotencyKey, ProducerSequence, Progress, Run};
 use tidemill_bus::{DriverKey, HandlerId, Offset, Partition, TopicId, TopicPartition, Transaction};
 
 use crate::harness::{ALL, values};
@@ -20,6 +20,8 @@ pub(crate) struct Model {
     pub(crate) state: BTreeMap<(DriverKey, Vec<u8>), Vec<u8>>,
     /// Publishes that are remembered, and where their first events went.
     pub(crate) once: BTreeMap<IdempotencyKey, Run>,
+    /// The last publish of each producer, and where its first events went.
+    pub(crate) producers: BTreeMap<String, (ProducerSequence, Run)>,
     pub(crate) topics_made: u64,
     pub(crate) handlers_made: u64,
 }
@@ -85,6 +87,12 @@ impl Model {
             let count = u32::try_from(block.columns.len()).unwrap();
             self.once.insert(once.clone(), Run { partition: block.target.partition, offset, count });
         }
+        if let (Some(publish), Some(block)) = (&transaction.producer, transaction.blocks.first()) {
+            let offset = Offset(self.partition_mut(block.target).unwrap().len() as u64);
+            let count = u32::try_from(block.columns.len()).unwrap();
+            let run = Run { partition: block.target.partition, offset, count };
+            self.producers.insert(publish.producer.clone(), (publish.clone(), run));
+        }
         for block in &transaction.blocks {
             let values = block.columns.iter().map(|event| event.value.unwrap().to_vec());
             let values: Vec<_> = values.collect();
@@ -132,15 +140,11 @@ impl Model {
         self.compare_groups(store)?;
         for (once, first) in &self.once {
             let again = Transaction { once: Some(once.clone()), ..Transaction::default() };
-            let Outcome::Committed(receipt) = store.commit(again) else {
-                return Err(format!("{once:?} cannot be sent again"));
-            };
-            let begins = receipt.runs.first().is_some_and(|run| {
-                (run.partition, run.offset) == (first.partition, first.offset) && run.count >= first.count
-            });
-            if !(receipt.repeated && begins) {
-                return Err(format!("{once:?} was forgotten"));
-            }
+            is_repeated(store.commit(again), first).map_err(|error| format!("{once:?} {error}"))?;
+        }
+        for (publish, first) in self.producers.values() {
+            let again = Transaction { producer: Some(publish.clone()), ..Transaction::default() };
+            is_repeated(store.commit(again), first).map_err(|error| format!("{publish:?} {error}"))?;
         }
         Ok(())
     }
@@ -185,6 +189,17 @@ impl Model {
         }
         same("state", &state, &self.state)
     }
+}
+
+/// Whether a publish that was sent again is answered with where its events went.
+fn is_repeated(outcome: Outcome, first: &Run) -> Result<(), String> {
+    let Outcome::Committed(receipt) = outcome else {
+        return Err(format!("cannot be sent again: {outcome:?}"));
+    };
+    let begins = receipt.runs.first().is_some_and(|run| {
+        (run.partition, run.offset) == (first.partition, first.offset) && run.count >= first.count
+    });
+    if receipt.repeated && begins { Ok(()) } else { Err("was forgotten".to_owned()) }
 }
 
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expected: &T) -> Result<(), String> {

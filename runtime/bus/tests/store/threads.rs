@@ -63,6 +63,7 @@ fn copy(store: &Store, handler: HandlerId, source: TopicPartition, done: &Atomic
             }),
             state,
             once: None,
+            producer: None,
         }));
     }
 }

@@ -76,7 +76,11 @@ impl Driver {
         let failed = matches!(self.life, Life::Failed(_));
         match abort {
             _ if failed => {}
-            Abort::Poisoned(_) | Abort::Closing | Abort::TooLarge { .. } | Abort::KeyReused(_) => {
+            Abort::Poisoned(_)
+            | Abort::Closing
+            | Abort::TooLarge { .. }
+            | Abort::KeyReused(_)
+            | Abort::Producer { .. } => {
                 self.life = Life::Failed(abort.to_string());
             }
             // What may pass: a full disk is a disk that someone makes room on.

@@ -180,7 +180,7 @@ impl From<Abort> for Problem {
     fn from(abort: Abort) -> Self {
         let kind = match &abort {
             Abort::TopicGone(_) => Kind::UnknownTopic,
-            Abort::Fenced(_) => Kind::Conflict,
+            Abort::Fenced(_) | Abort::Producer { .. } => Kind::Conflict,
             Abort::KeyReused(_) => Kind::KeyReused,
             Abort::Busy => Kind::Busy,
             Abort::TooLarge { .. } => Kind::TooLarge,

@@ -231,8 +231,11 @@ impl Check<'_> {
                     self.summary.changes += 1;
                 }
                 kind::DELTA => {
-                    let is_store = section.owner == DriverKey::NONE;
-                    let whose = if is_store { Whose::Store } else { Whose::Driver(section.owner) };
+                    let whose = match section.owner {
+                        DriverKey::NONE => Whose::Store,
+                        DriverKey::PUBLISHERS => Whose::Publishes,
+                        driver => Whose::Driver(driver),
+                    };
                     self.late.push((frame.number, fault(place, "a change of tables is broken", whose)));
                 }
                 _ => {}
