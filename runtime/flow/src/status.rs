@@ -64,7 +64,7 @@ pub enum HandlerState {
     },
     /// At least one partition stands still until an operator resumes or seeks; this is the first reason.
     Stopped(String),
-    /// The log takes nothing more of it.
+    /// The log takes nothing more of it, or Tidemill itself failed at one of its partitions.
     Failed(String),
 }
 

@@ -30,18 +30,22 @@ pub(crate) struct Worker {
 impl Worker {
     /// A worker of `core`.
     pub(crate) fn new(core: &Arc<Core>) -> Self {
+        Self::at(Arc::new(WorkerPace {
+            core: Arc::clone(core),
+            slot: AtomicUsize::new(0),
+            slow: AtomicBool::new(false),
+            waited_ns: AtomicU64::new(0),
+        }))
+    }
+
+    fn at(pace: Arc<WorkerPace>) -> Self {
         let nowhere = TopicPartition { topic: TopicId(0), partition: Partition(0) };
-        Self {
-            batch: Batch::new(nowhere),
-            scatter: Scatter::default(),
-            targets: Vec::new(),
-            pace: Arc::new(WorkerPace {
-                core: Arc::clone(core),
-                slot: AtomicUsize::new(0),
-                slow: AtomicBool::new(false),
-                waited_ns: AtomicU64::new(0),
-            }),
-        }
+        Self { batch: Batch::new(nowhere), scatter: Scatter::default(), targets: Vec::new(), pace }
+    }
+
+    /// Throws away what a panic may have left half done.
+    pub(super) fn renew(&mut self) {
+        *self = Self::at(Arc::clone(&self.pace));
     }
 }
 

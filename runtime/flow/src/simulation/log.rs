@@ -69,6 +69,8 @@ struct Inner {
 pub(super) struct FakeLog {
     pub(super) now_us: Arc<AtomicU64>,
     pub(super) nature: Mutex<Nature>,
+    /// A partition of which a read panics.
+    pub(super) panics_at: Mutex<Option<TopicPartition>>,
     inner: Mutex<Inner>,
     submitted: Condvar,
 }
@@ -92,6 +94,7 @@ impl FakeLog {
         Arc::new(Self {
             now_us: Arc::new(AtomicU64::new(1_000_000)),
             nature: Mutex::new(nature),
+            panics_at: Mutex::new(None),
             inner: Mutex::new(inner),
             submitted: Condvar::new(),
         })
@@ -388,6 +391,7 @@ impl Log for FakeLog {
         limit: ReadLimit,
         batch: &mut Batch,
     ) -> Result<ReadEnd, ReadError> {
+        assert!(*self.panics_at.lock() != Some(source), "an assertion of the log");
         let mut inner = self.inner.lock();
         let short = inner.rng.u8(..4) == 0;
         let keep = inner.rng.usize(1..=limit.events.max(1));

@@ -11,7 +11,7 @@ use super::handler::{self, FLAWS, FakeHandler, Vice};
 use super::log::{FakeLog, Nature};
 use super::world::config;
 use crate::config::HandlerConfig;
-use crate::flow::{Flow, Options, Seek, SeekTo};
+use crate::flow::{Flow, Options, Seek, SeekError, SeekTo};
 use crate::handler::{Call, Fault, Handler, Instance, Pace};
 use crate::limits;
 use crate::output::Output;
@@ -180,6 +180,32 @@ fn a_handler_whose_group_was_reset_begins_anew_when_it_is_resumed() {
     assert_eq!(flow.status().remove(0).state, HandlerState::Running);
     committing(&log, || flow.stop());
     assert_eq!(outputs(&log), 600);
+}
+
+#[test]
+fn a_turn_that_panics_costs_its_partition_and_nothing_else() {
+    let log = log();
+    let broken = log.topic("in").unwrap().partition(Partition(1));
+    *log.panics_at.lock() = Some(broken);
+    let flow = Flow::start(Arc::clone(&log) as _, options(1));
+    flow.install(config(), fake(&log)).unwrap();
+    publish(&log, "in", 300);
+    while outputs(&log) < 200 {
+        log.serve(&|| false);
+    }
+    let HandlerState::Failed(reason) = flow.status().remove(0).state else { panic!("it runs") };
+    assert!(reason.contains("installed anew") && reason.contains("an assertion of the log"), "{reason}");
+    // Nobody waits for it in vain, and it can be installed anew.
+    let everywhere = Seek { topic: None, partition: None, to: SeekTo::Latest };
+    assert!(matches!(committing(&log, || flow.seek("h", &everywhere)), Err(SeekError::Failed { .. })));
+    *log.panics_at.lock() = None;
+    committing(&log, || flow.remove("h")).unwrap();
+    flow.install(config(), fake(&log)).unwrap();
+    while outputs(&log) < 300 {
+        log.serve(&|| false);
+    }
+    committing(&log, || flow.stop());
+    assert_eq!((outputs(&log), flow.status().remove(0).state), (300, HandlerState::Running));
 }
 
 /// A handler whose calls run long until the gate opens.

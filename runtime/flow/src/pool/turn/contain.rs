@@ -1,5 +1,5 @@
-//! What panics in the middle of a call: our own code or the engine's, never the guest. The worker goes on, the call
-//! is as if it never was. Knows no driver.
+//! What panics in a turn: our own code or the engine's, never the guest. The worker goes on; a call is as if it never
+//! was. Knows no driver.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};

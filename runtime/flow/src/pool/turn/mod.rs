@@ -15,4 +15,6 @@ mod tried;
 
 mod commit;
 
+mod broken;
+
 pub(crate) use work::{Rest, Work, turn};

@@ -8,6 +8,7 @@ use tidemill_bus::log::Topic;
 use tidemill_bus::{DriverKey, Transaction};
 
 use super::call::Read;
+use super::contain::contained;
 use crate::driver::{Driver, Effects, Landed, Layers, Step};
 use crate::handler::Instance;
 use crate::installed::{Installed, Settings};
@@ -41,20 +42,22 @@ pub(crate) struct Work {
     pub(super) topics: HashMap<String, Topic>,
     /// Operators that wait until what they sought is committed.
     pub(super) seekers: Vec<Arc<Latch>>,
+    /// Why nothing that stands here can be relied on any more, if so.
+    pub(super) broken: Option<String>,
 }
 
 /// Gives `cell` a turn.
 pub(crate) fn turn(cell: &Arc<Cell>, worker: &mut Worker) -> Rest {
     cell.begin();
     let mut work = cell.work().lock();
-    work.update(cell);
-    work.read_mail(cell);
-    let rest = work.advance(cell, worker);
-    work.show(&mut cell.view().lock());
-    if !work.driver.seeking() || work.driver.failed().is_some() {
-        work.seekers.drain(..).for_each(|latch| latch.release());
+    if work.broken.is_none() {
+        match contained(|| Ok(work.take_turn(cell, worker))) {
+            Ok(rest) => return rest,
+            Err(fault) => work.break_down(worker, &fault),
+        }
     }
-    rest
+    work.stand_still(cell);
+    Rest::Idle
 }
 
 impl Work {
@@ -74,7 +77,19 @@ impl Work {
             layers: Arc::new(Layers::new(Arc::clone(&core.log), key)),
             topics: HashMap::new(),
             seekers: Vec::new(),
+            broken: None,
         }
+    }
+
+    fn take_turn(&mut self, cell: &Arc<Cell>, worker: &mut Worker) -> Rest {
+        self.update(cell);
+        self.read_mail(cell);
+        let rest = self.advance(cell, worker);
+        self.show(&mut cell.view().lock());
+        if !self.driver.seeking() || self.driver.failed().is_some() {
+            self.seekers.drain(..).for_each(|latch| latch.release());
+        }
+        rest
     }
 
     /// Takes over the version in charge.
