@@ -2,12 +2,18 @@
 //!
 //! `TIDEMILL_CRASH_AT=name:N` ends the process, without unwinding and without flushing anything, at the N-th
 //! time that the point of that name is reached. The variable is read once; unset, a point costs one load.
+//!
+//! `TIDEMILL_CRASH_WITHOUT=step` leaves a step out without which a crash loses something, so that a harness can
+//! show that it would see that. A release knows no such variable.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The variable that names the point and the hit.
 pub const VARIABLE: &str = "TIDEMILL_CRASH_AT";
+
+/// The variable that names the step to leave out.
+pub const WITHOUT_VARIABLE: &str = "TIDEMILL_CRASH_WITHOUT";
 
 struct Plan {
     name: String,
@@ -24,6 +30,11 @@ pub fn point(name: &str) {
     {
         std::process::abort();
     }
+}
+
+/// Whether the environment says to leave this step out. Never, in a release.
+pub fn is_without(step: &str) -> bool {
+    cfg!(debug_assertions) && std::env::var(WITHOUT_VARIABLE).is_ok_and(|without| without == step)
 }
 
 /// Parses `name:N`; anything else is no plan.

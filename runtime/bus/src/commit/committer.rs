@@ -19,7 +19,7 @@ use crate::notice::Notice;
 use crate::store::{Control, Shared, Sync};
 use crate::tables::{Checkpoint, Deltas, OnceRow, ProducerRow, ProgressRow, TableId, is_expired, topic_rest};
 use crate::transaction::{IdempotencyKey, ProducerSequence, Run};
-use crate::{DriverKey, FrameNumber, Transaction};
+use crate::{DriverKey, FrameNumber, Transaction, crash};
 
 /// The store took a failed write or sync, and nothing more after it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -415,6 +415,7 @@ impl Committer {
         let (tables, tails) = (&self.shared.view.tables, &self.shared.view.tails);
         let until = match self.shared.options.control {
             Control::ReleaseAtApplied => tables.applied(),
+            _ if crash::is_without("waiting-for-tables") => tables.applied(),
             _ => tables.persisted(),
         };
         let Some(journal) = &mut self.journal else { return Ok(0) };

@@ -8,7 +8,6 @@ use super::files::{Files, SegmentFile};
 use super::replay::Replayer;
 use super::walk::{FrameAt, FrameBytes, Walk, read_header};
 use super::{Cut, Lost};
-use crate::FrameNumber;
 use crate::bytes::align;
 use crate::disk::{Disk, DiskFile};
 use crate::journal::format::{
@@ -19,6 +18,7 @@ use crate::journal::index::Index;
 use crate::journal::sealed::LastFrame;
 use crate::journal::segment::read_segment_header;
 use crate::journal::{Control, OpenError, Place};
+use crate::{FrameNumber, crash};
 
 /// Bytes that are read at a time, where no frame says how many.
 const CHUNK: u64 = 1 << 20;
@@ -116,7 +116,7 @@ impl Tail {
         let Some(first) = newest.frames.iter().position(|frame| frame.number > self.synced) else {
             return Ok(0);
         };
-        if control == Control::ServeTailUnwritten {
+        if control == Control::ServeTailUnwritten || crash::is_without("tail-rewrite") {
             return Ok(0);
         }
         let mut at = if first == 0 { 0 } else { newest.frames[first].byte };
