@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::plugins;
 use crate::shell::{cargo, run, target_dir};
 
-/// Kills the real binary again and again; `arguments` are the harness's own.
+/// Kills the real binary again and again, or cuts its power; `arguments` are the harness's own.
 pub(crate) fn crash(arguments: &[OsString]) -> Result<()> {
     let components = plugins::guests(&["passthrough", "aggregate", "flaky"])?;
     // What the tests were built with: another selection of packages would build the engine once more.
@@ -19,5 +19,7 @@ pub(crate) fn crash(arguments: &[OsString]) -> Result<()> {
         .arg(built.join("tidemill"))
         .arg("--components")
         .arg(components)
+        .arg("--library")
+        .arg(built.join("libtidemill_power_cut.so"))
         .args(arguments))
 }

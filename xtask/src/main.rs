@@ -23,10 +23,11 @@ enum Command {
     Ci,
     /// Every test of the workspace, with the plugins and guests that they need.
     Test,
-    /// Kills the real binary again and again under load and checks that nothing is lost and nothing twice.
+    /// Kills the real binary, or cuts its power, again and again under load and checks that nothing is lost and
+    /// nothing twice.
     #[command(disable_help_flag = true)]
     Crash {
-        /// `--kills N` (200), `--seed N`.
+        /// `--kills N` (200) or `--power-cuts N` or `--controls`; `--seed N`, `--report FILE`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },

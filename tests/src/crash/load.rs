@@ -11,9 +11,6 @@ use crate::harness::{Api, Published};
 /// Keys that the events have.
 const KEYS: u64 = 50;
 
-/// Requests of one publisher between two kills: less than what retention keeps, for all is read back.
-const REQUESTS_MAX: usize = 300;
-
 /// A request and how it ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
@@ -40,12 +37,14 @@ impl Request {
 pub(crate) struct Load {
     next_id: AtomicU64,
     stop: AtomicBool,
+    requests_max: usize,
 }
 
 impl Load {
-    /// A load whose ids start at 1.
-    pub(crate) fn new() -> Self {
-        Self { next_id: AtomicU64::new(1), stop: AtomicBool::new(false) }
+    /// A load whose ids start at 1; each publisher makes so many requests before a kill and no more, less than
+    /// what retention keeps, for all is read back.
+    pub(crate) fn new(requests_max: usize) -> Self {
+        Self { next_id: AtomicU64::new(1), stop: AtomicBool::new(false), requests_max }
     }
 
     /// Publishes with `publishers` threads while `meanwhile` runs, and returns all requests with their ends.
@@ -75,7 +74,7 @@ impl Load {
     /// Publishes until told to stop, until the runtime is gone, or until it is enough.
     fn publish(&self, api: &Api, mut random: fastrand::Rng) -> Result<Vec<Request>> {
         let mut requests = Vec::new();
-        while !self.stop.load(Ordering::Relaxed) && requests.len() < REQUESTS_MAX {
+        while !self.stop.load(Ordering::Relaxed) && requests.len() < self.requests_max {
             let mut request = self.request(&mut random);
             request.published =
                 api.publish("events", &request.lines, request.idempotency_key().as_deref())?;

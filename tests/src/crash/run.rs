@@ -8,20 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use super::blow::{Blow, Blows};
 use super::load::{Load, Request};
 use super::model::{FLAKY_ATTEMPTS, Model, Violation};
-use crate::harness::{Api, Process, ProcessOptions, Published, Record};
-
-/// Places in the runtime where it can be told to kill itself, as `tidemill_bus::crash` names them, and up to
-/// which hit: those around a write are passed all the time, a checkpoint is made every two seconds.
-const POINTS: [(&str, u64); 6] = [
-    ("before-write", 40),
-    ("after-write", 40),
-    ("after-sync", 40),
-    ("checkpoint", 1),
-    ("segment-release", 2),
-    ("plugin-swap", 4),
-];
+use super::power::{End, PowerReport, Syncs};
+use crate::harness::{Api, PowerOptions, Process, ProcessOptions, Published, Record};
 
 /// Partitions of the topics, the default.
 const PARTITIONS: u32 = 4;
@@ -47,35 +38,83 @@ pub struct CrashOptions {
     pub components: PathBuf,
     /// A scratch directory for data, plugins and configuration.
     pub scratch: PathBuf,
-    /// How often to kill.
-    pub kills: u64,
+    /// How often to kill, or to cut the power.
+    pub blows: u64,
+    /// The power-cut library, if it is the power that is to be cut.
+    pub library: Option<PathBuf>,
+    /// A fault that is built in.
+    pub fault: Fault,
     /// The seed of every choice.
     pub seed: u64,
+}
+
+/// Faults built in on purpose, so that power cuts lose something: a harness that does not find it proves nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fault {
+    /// None.
+    #[default]
+    None,
+    /// Syncs say that they did what they did not.
+    SyncsDropped,
+    /// What an opening finds beyond the last sync is served as it is.
+    TailNotRewritten,
+    /// A segment is released when its frames are in the tables' memory, not on their disk.
+    ReleasedAtApplied,
+}
+
+impl Fault {
+    /// All that there are.
+    pub const ALL: [Self; 3] = [Self::SyncsDropped, Self::TailNotRewritten, Self::ReleasedAtApplied];
+
+    /// The step that the runtime leaves out, as `tidemill_bus::crash` names it.
+    fn step(self) -> Option<String> {
+        match self {
+            Self::None | Self::SyncsDropped => None,
+            Self::TailNotRewritten => Some("tail-rewrite".to_owned()),
+            Self::ReleasedAtApplied => Some("waiting-for-tables".to_owned()),
+        }
+    }
 }
 
 /// What happened.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// Kills by crash point; `random` for those at a random moment.
+    /// Kills by crash point; `random` for those at a random moment. Or power cuts, and what went before them.
     pub kills: BTreeMap<&'static str, u64>,
+    /// Power cuts.
+    pub cuts: u64,
+    /// What the power-cut library saw and did.
+    pub power: PowerReport,
     /// Events published and checked.
     pub events: usize,
     /// Time from the start of the process to ready, after each kill.
     pub recoveries: Vec<Duration>,
 }
 
-/// Kills a runtime `kills` times under load and checks the model after each. Fails on the first violation.
+/// Kills a runtime, or cuts its power, again and again under load and checks the model after each. Fails on the
+/// first violation, and if it did not do what it is there for.
 pub fn run(options: &CrashOptions) -> Result<Report> {
     let mut run = Run::new(options)?;
-    while run.report.kills.values().sum::<u64>() < options.kills {
-        run.cycle()?;
+    if options.library.is_some() {
+        while run.report.cuts < options.blows {
+            run.cycle()?;
+        }
+    } else {
+        while run.report.kills.values().sum::<u64>() < options.blows {
+            run.cycle()?;
+        }
     }
-    run.finish()
+    let missed = run.blows.missed(&run.report.kills);
+    ensure!(missed.is_empty(), "fewer than {} kills at {}", run.blows.hits_min(), missed.join(", "));
+    let report = run.finish()?;
+    ensure!(options.library.is_none() || report.power.syncs > 0, "no sync was seen: nothing is proven");
+    Ok(report)
 }
 
 struct Run<'a> {
     options: &'a CrashOptions,
     random: fastrand::Rng,
+    blows: Blows,
     load: Load,
     model: Model,
     /// Requests without an answer that may be sent again.
@@ -100,18 +139,29 @@ impl<'a> Run<'a> {
             install(&options.components, &plugins, name, 0)?;
         }
         let config = scratch.join("tidemill.toml");
-        fs::write(&config, CONFIG)?;
+        fs::write(&config, config_text(options.library.as_deref()))?;
+        let data = scratch.join("data");
+        fs::create_dir_all(&data)?;
+        let state = scratch.join("power");
+        fs::create_dir_all(&state)?;
         let process = ProcessOptions {
             binary: options.binary.clone(),
-            data: scratch.join("data"),
+            data,
             plugins,
             config: Some(config),
             crash_at: None,
+            power: options.library.clone().map(|library| PowerOptions { library, state }),
+            without: options.fault.step(),
+        };
+        let blows = match options.library {
+            Some(_) => Blows::power_cuts(options.blows, options.fault),
+            None => Blows::kills(options.blows),
         };
         Ok(Self {
             options,
             random: fastrand::Rng::with_seed(options.seed),
-            load: Load::new(),
+            blows,
+            load: Load::new(if options.library.is_some() { 120 } else { 300 }),
             model: Model::default(),
             pending: Vec::new(),
             report: Report::default(),
@@ -122,37 +172,53 @@ impl<'a> Run<'a> {
 
     /// Start, read and check, publish, kill.
     fn cycle(&mut self) -> Result<()> {
-        let chosen = self.random.bool().then(|| POINTS[self.random.usize(..POINTS.len())]);
-        let point = chosen.map(|(point, _)| point);
-        let crash_at = chosen.map(|(point, most)| format!("{point}:{}", self.random.u64(1..=most)));
+        let blow = self.blows.next(&mut self.random, &self.report.kills);
         let started = Instant::now();
-        let process = Process::start(&ProcessOptions { crash_at, ..self.process.clone() })?;
-        let Some(mut process) = process else {
-            *self.report.kills.entry(point.unwrap_or("random")).or_default() += 1;
-            return Ok(());
-        };
+        let Some(mut process) = self.start(&blow)? else { return self.died(&blow, blow.name()) };
         self.report.recoveries.push(started.elapsed());
         let checked = self.resend(&process.api()?).and_then(|()| self.check(&process.api()?));
-        // A read that failed because the process reached its crash point says nothing; a violation does.
         if let Err(error) = checked
-            && (error.is::<Violation>() || point.is_none() || !process.ends_within(POINT_WAIT)?)
+            && (error.is::<Violation>() || !may_fail(&blow, &mut process)?)
         {
-            return Err(error.context(format!(
-                "seed {}; the runtime said:\n{}",
-                self.options.seed,
-                process.log()
-            )));
+            let seed = self.options.seed;
+            return Err(error.context(format!("seed {seed}; the runtime said:\n{}", process.log())));
         }
-        let name = self.load_and_kill(process, point)?;
+        let name = self.load_and_end(process, &blow)?;
+        self.died(&blow, name)
+    }
+
+    fn start(&mut self, blow: &Blow) -> Result<Option<Process>> {
+        let mut options = self.process.clone();
+        match blow {
+            Blow::Moment => {}
+            Blow::Point(name, hit) => options.crash_at = Some(format!("{name}:{hit}")),
+            Blow::Power(plan) => {
+                let mut plan = plan.clone();
+                if self.options.fault == Fault::SyncsDropped {
+                    plan.syncs = Syncs::Drop;
+                }
+                let power = options.power.as_ref().context("a power cut without the library")?;
+                plan.write(&power.state, &options.data, self.random.u64(..))?;
+            }
+        }
+        Process::start(&options)
+    }
+
+    /// Takes note of a death.
+    fn died(&mut self, blow: &Blow, name: &'static str) -> Result<()> {
         *self.report.kills.entry(name).or_default() += 1;
+        if let (Blow::Power(plan), Some(power)) = (blow, &self.process.power) {
+            self.report.power.add(&power.state)?;
+            self.report.cuts += u64::from(plan.end == End::Cut);
+        }
         Ok(())
     }
 
     /// Publishes until the process is gone; says what it died of.
-    fn load_and_kill(&mut self, mut process: Process, point: Option<&'static str>) -> Result<&'static str> {
+    fn load_and_end(&mut self, process: Process, blow: &Blow) -> Result<&'static str> {
         let apis = (0..PUBLISHERS).map(|_| process.api()).collect::<Result<_>>()?;
         let moment = Duration::from_millis(self.random.u64(1..300));
-        let swap = point == Some("plugin-swap") || self.random.u32(..8) == 0;
+        let swap = blow.name() == "plugin-swap" || self.random.u32(..8) == 0;
         self.swaps += u64::from(swap);
         let (components, plugins, swaps) = (&self.options.components, &self.process.plugins, self.swaps);
         let (died, requests) =
@@ -160,13 +226,7 @@ impl<'a> Run<'a> {
                 if swap {
                     install(components, plugins, "passthrough", swaps)?;
                 }
-                match point {
-                    Some(point) if process.ends_within(POINT_WAIT)? => return Ok(point),
-                    Some(_) => {}
-                    None => thread::sleep(moment),
-                }
-                process.kill()?;
-                Ok("random")
+                end(process, blow, moment)
             })?;
         self.record(requests)?;
         died
@@ -242,7 +302,8 @@ impl<'a> Run<'a> {
 
     /// A last start without kills: everything is processed, nothing more than that, and the stop is clean.
     fn finish(mut self) -> Result<Report> {
-        let process = Process::start(&self.process)?.context("the runtime did not start")?;
+        let process = Process::start(&ProcessOptions { power: None, ..self.process.clone() })?
+            .context("the runtime did not start")?;
         let api = process.api()?;
         self.resend(&api)?;
         self.check(&api)?;
@@ -268,14 +329,35 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Small segments and little kept, so that segments are released all the time. What is kept is still a
-/// multiple of what a cycle writes, for each is read before it may go.
-const CONFIG: &str = "\
-[store]
-segment = \"1MiB\"
-[store.retention]
-bytes = \"48MiB\"
-";
+/// Whether a read or a publish may have failed because of the blow. A violation never may.
+fn may_fail(blow: &Blow, process: &mut Process) -> Result<bool> {
+    Ok(blow.stops_the_store() || (blow.ends_by_itself() && process.ends_within(POINT_WAIT)?))
+}
+
+/// Lets the process die; says what it died of.
+fn end(mut process: Process, blow: &Blow, moment: Duration) -> Result<&'static str> {
+    match blow {
+        Blow::Moment => thread::sleep(moment),
+        Blow::Point(name, _) if process.ends_within(POINT_WAIT)? => return Ok(name),
+        Blow::Point(..) => {}
+        Blow::Power(plan) => {
+            if plan.at.is_none() || !process.ends_within(POINT_WAIT)? {
+                thread::sleep(Duration::from_millis(plan.after_ms));
+                process.end_now()?;
+            }
+            return Ok(plan.name);
+        }
+    }
+    process.kill()?;
+    Ok("random")
+}
+
+/// Small segments and little kept, so that segments are released all the time. What is kept is still a multiple
+/// of what a cycle writes, for each is read before it may go: with the library a cycle writes less.
+fn config_text(library: Option<&Path>) -> String {
+    let kept = if library.is_some() { "16MiB" } else { "48MiB" };
+    format!("[store]\nsegment = \"1MiB\"\n[store.retention]\nbytes = \"{kept}\"\n")
+}
 
 /// Puts a component into the plugin directory as an upload does: a complete file, renamed into place. A
 /// version is the same code with another custom section, so that its hash is new.

@@ -24,7 +24,7 @@ pub enum Published {
     Acknowledged(Vec<Place>),
     /// It was refused with this status and problem: nothing of it was done.
     Refused(u16, String),
-    /// No answer came: it was done in whole or not at all.
+    /// No answer came, or that the store stopped: it was done in whole or not at all.
     Unknown,
 }
 
@@ -75,6 +75,10 @@ impl Api {
         let Ok(answer) = request.send() else { return Ok(Published::Unknown) };
         let status = answer.status();
         let Ok(body) = answer.text() else { return Ok(Published::Unknown) };
+        // A sync failed: what the disk has of the request shows when the store is opened again.
+        if body.contains("store-stopped") {
+            return Ok(Published::Unknown);
+        }
         if !status.is_success() {
             return Ok(Published::Refused(status.as_u16(), body));
         }

@@ -4,4 +4,4 @@ mod api;
 mod process;
 
 pub use api::{Api, Place, Published, Record};
-pub use process::{Process, ProcessOptions};
+pub use process::{PowerOptions, Process, ProcessOptions};

@@ -1,8 +1,9 @@
 //! A `tidemill run` as a child process: started, waited for until ready, killed, or asked to stop.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,11 +28,26 @@ pub struct ProcessOptions {
     pub config: Option<PathBuf>,
     /// `NAME:N`: the process is to kill itself the N-th time it passes the crash point NAME.
     pub crash_at: Option<String>,
+    /// The power-cut library, if it is to be preloaded.
+    pub power: Option<PowerOptions>,
+    /// A step that the runtime is to leave out, so that something is lost.
+    pub without: Option<String>,
+}
+
+/// How the power-cut library is preloaded.
+#[derive(Clone, Debug)]
+pub struct PowerOptions {
+    /// The library.
+    pub library: PathBuf,
+    /// The library's own directory, where its plan lies; on the file system of the data directory.
+    pub state: PathBuf,
 }
 
 /// A running `tidemill run`. Killed when dropped.
 pub struct Process {
     child: Child,
+    /// Held for the power-cut library, which ends the process when it is let go.
+    input: Option<ChildStdin>,
     address: String,
     log: Arc<Mutex<String>>,
 }
@@ -49,22 +65,32 @@ impl Process {
         if let Some(point) = &options.crash_at {
             command.env("TIDEMILL_CRASH_AT", point);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if let Some(step) = &options.without {
+            command.env("TIDEMILL_CRASH_WITHOUT", step);
+        }
+        command.stdin(Stdio::null());
+        if let Some(power) = &options.power {
+            command.env("LD_PRELOAD", &power.library).env("TIDEMILL_POWER_CUT", &power.state);
+            command.stdin(Stdio::piped());
+        }
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("starting {}", options.binary.display()))?;
         let log = Arc::new(Mutex::new(String::new()));
         let out = child.stdout.take().context("the child has no standard output")?;
         let err = child.stderr.take().context("the child has no standard error")?;
         collect(out, Arc::clone(&log));
         collect(err, Arc::clone(&log));
-        let mut process = Self { child, address: String::new(), log };
-        Ok(process.wait_ready(options.crash_at.is_some())?.then_some(process))
+        let input = child.stdin.take();
+        let mut process = Self { child, input, address: String::new(), log };
+        let may_be_killed = options.crash_at.is_some() || options.power.is_some();
+        Ok(process.wait_ready(may_be_killed)?.then_some(process))
     }
 
-    fn wait_ready(&mut self, may_die: bool) -> Result<bool> {
+    fn wait_ready(&mut self, may_be_killed: bool) -> Result<bool> {
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait()? {
-                if may_die {
+                if may_be_killed && status.signal().is_some() {
                     return Ok(false);
                 }
                 bail!("tidemill ended with {status} before it was ready:\n{}", self.log());
@@ -101,6 +127,13 @@ impl Process {
             thread::sleep(Duration::from_millis(2));
         }
         Ok(true)
+    }
+
+    /// Lets the power-cut library do now what it is to do at the end, and waits until the process is gone.
+    pub fn end_now(&mut self) -> Result<()> {
+        drop(self.input.take());
+        self.child.wait().context("waiting for tidemill to be gone")?;
+        Ok(())
     }
 
     /// SIGKILL, and waits until the process is gone.
