@@ -117,8 +117,23 @@ impl Installed {
 
     /// How `generation` stands in the partition of `cell`.
     pub(crate) fn standing(&self, generation: u64, cell: Option<&Cell>) -> Standing {
-        let proved = cell.is_some_and(|cell| cell.has_proved(generation));
-        if self.trial.is_of(generation) && !proved { Standing::OnTrial } else { Standing::InCharge }
+        match cell {
+            Some(cell) if cell.has_proved(generation) => Standing::Proved,
+            _ if self.trial.is_of(generation) => Standing::OnTrial,
+            _ => Standing::Alone,
+        }
+    }
+
+    /// Whether `version` is noted to be in charge.
+    pub(crate) fn is_noted(&self, version: &str) -> bool {
+        self.note.lock().version == version
+    }
+
+    /// Whether the version that it has is known to work: it had a commit somewhere, or was noted to be in charge.
+    pub(crate) fn has_proved(&self) -> bool {
+        let settings = self.settings();
+        self.is_noted(settings.handler.version())
+            || self.cells.read().iter().any(|cell| cell.has_proved(settings.generation))
     }
 
     /// Partitions in which the newest version has had no commit yet.

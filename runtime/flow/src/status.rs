@@ -15,8 +15,9 @@ pub struct HandlerStatus {
     pub state: HandlerState,
     /// The version that takes events, as [`crate::handler::Handler::version`] names it.
     pub version: Arc<str>,
-    /// The version that is in charge, also after a restart: another one than `version` while that is on trial.
-    pub in_charge: Arc<str>,
+    /// The version that is in charge, also after a restart: another one than `version` while that is on trial, `None`
+    /// before any has settled an event.
+    pub in_charge: Option<Arc<str>>,
     /// Partitions in which `version` has had no commit yet; until it has, a fault there brings back the version in
     /// charge. `None` if it is not on trial.
     pub on_trial: Option<usize>,

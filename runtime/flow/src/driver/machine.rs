@@ -8,6 +8,7 @@ use tidemill_bus::transaction::Progress;
 use tidemill_bus::{DriverKey, Offset, TopicPartition};
 
 use super::flight::Flight;
+use super::trial::Trial;
 use super::{BatchSize, Input};
 use crate::config::HandlerConfig;
 use crate::dead_letter::bounded;
@@ -28,8 +29,8 @@ pub(crate) struct Driver {
     /// Calls in a row that could not be made, or not be committed, by no fault of an event; and why the last.
     pub(super) troubles: u32,
     pub(super) trouble: Option<String>,
-    /// The first transaction that a version on trial can make.
-    pub(super) trial: Option<u64>,
+    /// How its version stands.
+    pub(super) trial: Trial,
     /// Nothing is done before this time, in milliseconds since the Unix epoch.
     pub(super) not_before: i64,
 }
@@ -103,7 +104,7 @@ impl Driver {
             size: BatchSize::default(),
             troubles: 0,
             trouble: None,
-            trial: None,
+            trial: Trial::new(),
             not_before: 0,
         };
         topics.into_iter().for_each(|topic| driver.add_input(topic));

@@ -9,10 +9,27 @@ use super::{Driver, Plan};
 /// How a version stands in a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// It has had a commit here, or there is none that could come back.
-    InCharge,
-    /// It has not.
+    /// It has had a commit here.
+    Proved,
+    /// It has not, and there is none that could come back.
+    Alone,
+    /// It has not, and another one comes back if it fails.
     OnTrial,
+}
+
+/// The trial of the version that a driver has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Trial {
+    standing: Standing,
+    /// The first transaction that the version can make.
+    first: u64,
+}
+
+impl Trial {
+    /// Of the very first version.
+    pub(super) fn new() -> Self {
+        Self { standing: Standing::Alone, first: 0 }
+    }
 }
 
 impl Driver {
@@ -24,18 +41,23 @@ impl Driver {
         }
         self.recovered();
         self.not_before = 0;
-        self.trial = (standing == Standing::OnTrial).then_some(self.next_token);
+        self.trial = Trial { standing, first: self.next_token };
     }
 
-    /// Whether the version has had no commit here yet.
+    /// Whether the version has had no commit here yet, and another one can come back.
     pub(crate) fn is_on_trial(&self) -> bool {
-        self.trial.is_some()
+        self.trial.standing == Standing::OnTrial
+    }
+
+    /// Whether the version has had a commit here.
+    pub(crate) fn has_proved(&self) -> bool {
+        self.trial.standing == Standing::Proved
     }
 
     /// Transaction `token` is committed. One of an earlier version proves nothing, nor one that settled no event.
     pub(super) fn try_out(&mut self, token: u64, effects: Effects) {
-        if self.trial.is_some_and(|first| token >= first) && effects.events_in > 0 {
-            self.trial = None;
+        if token >= self.trial.first && effects.events_in > 0 {
+            self.trial.standing = Standing::Proved;
         }
     }
 

@@ -131,13 +131,10 @@ impl Shared {
         let name = config.name.clone();
         let id = self.core.log.handler_id(&name).map_err(|source| InstallError::of(&name, &name, source))?;
         let mut note = self.note(&name, id)?;
-        if former.is_none() && note.fits(config.state_version) {
-            let before = note.clone();
-            note.take_charge(handler.version(), config.state_version);
-            if note != before {
-                let noted = self.core.log.set_note(id, &note.encode());
-                noted.map_err(|source| InstallError::of(&name, &name, source))?;
-            }
+        if note.state_version == 0 {
+            note.state_version = config.state_version;
+            let noted = self.core.log.set_note(id, &note.encode());
+            noted.map_err(|source| InstallError::of(&name, &name, source))?;
         }
         let first_inputs = inputs.iter().map(|topic| topic.id).collect();
         let settings = Settings { generation, config, handler, first_inputs };

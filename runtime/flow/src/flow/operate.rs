@@ -156,7 +156,7 @@ impl Shared {
             id: installed.id,
             state: HandlerState::Running,
             version: settings.handler.version().into(),
-            in_charge: installed.note().version.into(),
+            in_charge: Some(installed.note().version).filter(|version| !version.is_empty()).map(Into::into),
             on_trial: installed.trial.is_of(settings.generation).then(|| installed.unproved()),
             refused: installed.trial.refused(),
             generation: settings.generation,

@@ -37,14 +37,15 @@ impl Flow {
     /// fault, attempts used up, a batch of which it gives up every event) brings the version in charge back for the
     /// whole handler: nothing of the call is done, no attempt is counted, no event goes to the dead letters, and the
     /// status says which version was refused and why. When it has had such a commit in every partition, it is noted
-    /// to be in charge.
+    /// to be in charge. A version that has had none anywhere is no help and does not come back: without one that is
+    /// known to work there is no trial.
     ///
     /// A version with another [`HandlerConfig::state_version`] than the state of its group has gets no call.
     pub fn replace(&self, config: HandlerConfig, handler: Arc<dyn Handler>) -> Result<(), InstallError> {
         self.shared.replace(config, handler)
     }
 
-    /// The version of a handler that is noted to be in charge, installed or not; `None` if the group is new.
+    /// The version of a handler that is noted to be in charge, installed or not; `None` if none has proved itself.
     ///
     /// Whoever installs handlers after a start asks here first: if the newest version is another one, the version
     /// in charge is installed and the newest put on trial with [`Flow::replace`].
@@ -66,12 +67,16 @@ impl Shared {
         handler: Arc<dyn Handler>,
     ) -> Result<(), InstallError> {
         let _changing = self.begin(&config, handler.version())?;
-        let Some(installed) = self.handlers.read().get(&config.name).map(Arc::clone) else {
+        let name = config.name.clone();
+        let Some(installed) = self.handlers.read().get(&name).map(Arc::clone) else {
             return self.put_in(Version::first(config, handler));
         };
         let (generation, refused) = (installed.generation() + 1, installed.trial.refused());
-        let former = installed.trial.former();
-        let former = former.or_else(|| installed.unfit().is_none().then(|| installed.settings()));
+        let mut former = installed.trial.former();
+        if former.is_none() && installed.has_proved() && installed.unfit().is_none() {
+            self.take_charge(&installed)?;
+            former = Some(installed.settings());
+        }
         self.switch(&installed, Version { generation, config, handler, former, refused })
     }
 
@@ -84,7 +89,6 @@ impl Shared {
             return self.put_in(version);
         }
         let Version { generation, config, handler, former, .. } = version;
-        let has_former = former.is_some();
         match former {
             Some(former) => installed.trial.begin(generation, former),
             None => drop(installed.trial.end()),
@@ -92,16 +96,16 @@ impl Shared {
         let first_inputs = before.first_inputs.clone();
         installed.replace(Settings { generation, config, handler, first_inputs });
         installed.cells.read().iter().for_each(Cell::rouse);
-        let noted = if has_former { Ok(()) } else { self.take_charge(installed) };
-        noted.map_err(|source| InstallError::of(&installed.name, &installed.name, source))
+        Ok(())
     }
 
-    /// Notes that the version that a handler has is in charge, if its state is fit for it.
-    fn take_charge(&self, installed: &Installed) -> Result<(), tidemill_bus::log::AdminError> {
+    /// Notes that the version that a handler has is in charge, unless it cannot use the state.
+    fn take_charge(&self, installed: &Installed) -> Result<(), InstallError> {
         if installed.unfit().is_none() {
             let (mut note, settings) = (installed.note(), installed.settings());
             note.take_charge(settings.handler.version(), settings.config.state_version);
-            installed.set_note(&*self.core.log, note)?;
+            let noted = installed.set_note(&*self.core.log, note);
+            noted.map_err(|source| InstallError::of(&installed.name, &installed.name, source))?;
         }
         Ok(())
     }
@@ -119,15 +123,16 @@ impl Shared {
     fn conclude(&self, installed: &Arc<Installed>) {
         let changing = self.changing.lock();
         let lives = self.find(&installed.name).is_ok_and(|found| Arc::ptr_eq(&found, installed));
-        let generation = installed.generation();
-        if *changing == Change::Stopped || !lives || !installed.trial.is_of(generation) {
+        if *changing == Change::Stopped || !lives {
             return;
         }
-        let concluded = if installed.trial.has_failed(generation) {
+        let generation = installed.generation();
+        let concluded = if !installed.trial.is_of(generation) {
+            if installed.has_proved() { self.take_charge(installed) } else { Ok(()) }
+        } else if installed.trial.has_failed(generation) {
             self.go_back(installed)
         } else if installed.unproved() == 0 {
-            let noted = self.take_charge(installed).map(|()| drop(installed.trial.end()));
-            noted.map_err(|source| InstallError::of(&installed.name, &installed.name, source))
+            self.take_charge(installed).map(|()| drop(installed.trial.end()))
         } else {
             Ok(())
         };

@@ -236,7 +236,7 @@ impl HandlerEntry {
             paused_since,
             // One look at the flow gives both, so that a handler is never shown to run before its version is.
             version: Some(status.version.to_string()),
-            in_charge: status.on_trial.map(|_| status.in_charge.to_string()),
+            in_charge: status.on_trial.and(status.in_charge).map(|version| version.to_string()),
             refused,
             error: self.error.or(reason).or(was_refused),
             inputs: status.inputs.iter().map(ToString::to_string).collect(),

@@ -10,9 +10,11 @@ use crate::pool::Cell;
 impl Work {
     /// The version has had its first commit here; whether it was the last place, others see to.
     pub(super) fn prove(&self, cell: &Cell) {
+        let installed = cell.installed();
         cell.prove(self.settings.generation);
-        if cell.installed().unproved() == 0 {
-            cell.core().errands.conclude(Arc::clone(cell.installed()));
+        let tried_out = !installed.trial.is_of(self.settings.generation) || installed.unproved() == 0;
+        if tried_out && !installed.is_noted(self.settings.handler.version()) {
+            cell.core().errands.conclude(Arc::clone(installed));
         }
     }
 

@@ -112,7 +112,7 @@ impl Work {
             let mut mailbox = cell.mailbox().lock();
             (std::mem::take(&mut mailbox.answers), std::mem::take(&mut mailbox.commands))
         };
-        let was_on_trial = self.driver.is_on_trial();
+        let had_proved = self.driver.has_proved();
         for (token, outcome) in answers {
             match self.driver.answered(token, outcome, cell.core().log.now_ms()) {
                 Landed::Committed(effects) => {
@@ -127,7 +127,7 @@ impl Work {
                 }
             }
         }
-        if was_on_trial && !self.driver.is_on_trial() {
+        if !had_proved && self.driver.has_proved() {
             self.prove(cell);
         }
         for command in commands {
