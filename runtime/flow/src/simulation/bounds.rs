@@ -75,10 +75,6 @@ fn every_bound_has_a_test_that_drives_it_to_full() {
 
 const CALM: Nature = Nature { gaps: 0, aborts: 0 };
 
-fn outputs(world: &World, topic: &str) -> usize {
-    world.log.all(topic).iter().map(Vec::len).sum()
-}
-
 /// A handler that is one function.
 #[derive(Clone, Copy)]
 struct Plain(fn(&Call<'_>) -> Output);
@@ -132,7 +128,7 @@ fn a_transaction_that_would_be_too_large_is_made_in_parts() {
     world.run();
     let faults = world.status().counters.faults;
     assert!(faults.iter().any(|(kind, count)| *kind == "output" && *count > 0), "{faults:?}");
-    assert_eq!((outputs(&world, "out"), world.status().counters.dead_letters), (40, 0));
+    assert_eq!((world.outputs(), world.status().counters.dead_letters), (40, 0));
 }
 
 #[test]
@@ -153,7 +149,7 @@ fn unanswered_bytes_are_bounded_for_all_drivers_together() {
     let left: u64 = world.status().partitions.iter().map(|partition| partition.lag).sum();
     assert!(left > 0 && world.log.in_flight() < 6, "nothing had to wait");
     world.run();
-    assert_eq!((outputs(&world, "out"), world.shared.core.budget.used()), (3 * 32, 0));
+    assert_eq!((world.outputs(), world.shared.core.budget.used()), (3 * 32, 0));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tidemill_bus::Log;
 use tidemill_bus::log::Abort;
 
-use super::handler::{self, FakeHandler, Vice};
+use super::handler::{self, FakeHandler};
 use super::log::Nature;
 use super::world::{World, config};
 use crate::flow::{InstallError, OperateError};
@@ -18,33 +18,23 @@ fn world() -> World {
     world
 }
 
-fn good(world: &World, numbers: std::ops::Range<u64>) {
-    for number in numbers {
-        world.publish("in", 0, Some("k"), &Vice::Good.value(number));
-    }
-}
-
-fn outputs(world: &World) -> usize {
-    world.log.all("out").iter().map(Vec::len).sum()
-}
-
 #[test]
 fn a_pause_survives_a_restart_and_a_resume_ends_it() {
     let mut world = world();
     world.shared.pause("h").unwrap();
     let since = world.log.now_ms();
-    good(&world, 0..10);
+    world.good(0..10);
     world.advance(Duration::from_secs(5));
     world.shared.pause("h").unwrap();
     for _ in 0..2 {
         world.restart(config());
         world.run();
-        assert_eq!((outputs(&world), world.status().state), (0, HandlerState::Paused { since }));
+        assert_eq!((world.outputs(), world.status().state), (0, HandlerState::Paused { since }));
     }
     world.shared.resume("h").unwrap();
     world.restart(config());
     world.run();
-    assert_eq!((outputs(&world), world.status().state), (10, HandlerState::Running));
+    assert_eq!((world.outputs(), world.status().state), (10, HandlerState::Running));
 }
 
 #[test]

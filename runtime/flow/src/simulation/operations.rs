@@ -24,16 +24,6 @@ fn world() -> World {
     world
 }
 
-fn good(world: &World, numbers: std::ops::Range<u64>) {
-    for number in numbers {
-        world.publish("in", 0, Some("k"), &Vice::Good.value(number));
-    }
-}
-
-fn outputs(world: &World) -> usize {
-    world.log.all("out").iter().map(Vec::len).sum()
-}
-
 fn install(world: &World, config: HandlerConfig) -> Result<(), InstallError> {
     world.shared.install(config, Arc::new(handler::Shared(Arc::clone(&world.handler))))
 }
@@ -73,21 +63,21 @@ fn what_cannot_run_is_refused_by_name() {
 #[test]
 fn a_handler_moves_where_an_operator_wants_it_paused_or_not() {
     let mut world = world();
-    good(&world, 0..30);
+    world.good(0..30);
     world.run();
-    assert_eq!(outputs(&world), 30);
+    assert_eq!(world.outputs(), 30);
     seek(&mut world, SeekTo::Earliest);
-    assert_eq!(outputs(&world), 60);
+    assert_eq!(world.outputs(), 60);
     world.shared.pause("h").unwrap();
-    good(&world, 30..40);
+    world.good(30..40);
     world.run();
     let since = world.log.now_ms();
-    assert_eq!((outputs(&world), world.status().state), (60, HandlerState::Paused { since }));
+    assert_eq!((world.outputs(), world.status().state), (60, HandlerState::Paused { since }));
     seek(&mut world, SeekTo::Offset(Offset(35)));
-    assert_eq!((outputs(&world), world.status().partitions[0].position), (60, Offset(35)));
+    assert_eq!((world.outputs(), world.status().partitions[0].position), (60, Offset(35)));
     world.shared.resume("h").unwrap();
     world.run();
-    assert_eq!(outputs(&world), 65);
+    assert_eq!(world.outputs(), 65);
     let nowhere = Seek { topic: Some("out".to_owned()), partition: None, to: SeekTo::Latest };
     let error = world.shared.send("h", &nowhere).err().unwrap();
     assert!(matches!(error, SeekError::NotRead { .. }), "{error}");
@@ -96,39 +86,39 @@ fn a_handler_moves_where_an_operator_wants_it_paused_or_not() {
 #[test]
 fn a_seek_survives_an_abort() {
     let mut world = world();
-    good(&world, 0..30);
+    world.good(0..30);
     world.run();
     *world.log.nature.lock() = Nature { gaps: 0, aborts: 2 };
     seek(&mut world, SeekTo::Earliest);
-    assert_eq!(outputs(&world), 60);
+    assert_eq!(world.outputs(), 60);
 }
 
 #[test]
 fn a_new_group_starts_where_it_is_told_and_remembers_it() {
     for start in [Start::Latest, Start::Time(i64::MAX)] {
         let mut world = World::new(7, CALM);
-        good(&world, 0..10);
+        world.good(0..10);
         let config = HandlerConfig { start, ..config() };
         world.install(config.clone());
         world.run();
         world.log.crash();
-        good(&world, 10..15);
+        world.good(10..15);
         world.restart(config);
         world.run();
-        assert_eq!(outputs(&world), 5, "{start:?}");
+        assert_eq!(world.outputs(), 5, "{start:?}");
     }
 }
 
 #[test]
 fn the_next_batch_runs_on_the_new_version() {
     let mut world = world();
-    good(&world, 0..100);
+    world.good(0..100);
     world.turn();
     let new = FakeHandler::new(2, &world.log.now_us);
     world.shared.replace(config(), Arc::new(handler::Shared(Arc::clone(&new)))).unwrap();
     let before = world.handler.instances.load(Ordering::Relaxed);
     world.run();
-    assert_eq!(outputs(&world), 100);
+    assert_eq!(world.outputs(), 100);
     assert_eq!(world.handler.instances.load(Ordering::Relaxed), before);
     assert!(new.instances.load(Ordering::Relaxed) > 0 && world.status().generation == 2);
 }
@@ -136,20 +126,20 @@ fn the_next_batch_runs_on_the_new_version() {
 #[test]
 fn an_input_that_is_deleted_is_dropped_and_one_that_comes_back_is_read() {
     let mut world = world();
-    good(&world, 0..10);
+    world.good(0..10);
     world.run();
-    good(&world, 10..40);
+    world.good(10..40);
     world.turn();
     world.log.delete(world.topic("in").id);
     world.publish("more", 0, None, &Vice::Good.value(0));
     world.run();
-    let before = outputs(&world);
+    let before = world.outputs();
     assert!(before < 41, "what was in flight with the topic is aborted");
     assert_eq!(world.status().state, HandlerState::Running);
     world.log.create_topic("in", Some(3)).unwrap();
-    good(&world, 0..5);
+    world.good(0..5);
     world.run();
-    assert_eq!(outputs(&world), before + 5);
+    assert_eq!(world.outputs(), before + 5);
 }
 
 #[test]
@@ -157,9 +147,9 @@ fn an_input_that_comes_back_with_other_partitions_is_not_read_by_a_handler_with_
     let mut world = world();
     world.log.delete(world.topic("in").id);
     world.log.create_topic("in", Some(5)).unwrap();
-    good(&world, 0..5);
+    world.good(0..5);
     world.run();
-    assert_eq!(outputs(&world), 0);
+    assert_eq!(world.outputs(), 0);
     let HandlerState::Stopped(reason) = world.status().state else { panic!("it runs") };
     assert!(reason.contains("\"in\" came back with 5 partitions, \"more\" has 3"), "{reason}");
 }
@@ -167,12 +157,12 @@ fn an_input_that_comes_back_with_other_partitions_is_not_read_by_a_handler_with_
 #[test]
 fn an_output_that_is_deleted_is_created_again() {
     let mut world = world();
-    good(&world, 0..10);
+    world.good(0..10);
     world.run();
     world.log.delete(world.topic("out").id);
-    good(&world, 10..20);
+    world.good(10..20);
     world.run();
-    assert_eq!(outputs(&world), 10);
+    assert_eq!(world.outputs(), 10);
     assert_eq!(world.found()[0].state[&b"k"[..]], 20);
 }
 
@@ -180,21 +170,21 @@ fn an_output_that_is_deleted_is_created_again() {
 fn what_retention_removed_is_counted_and_the_rest_is_read() {
     let mut world = World::new(7, CALM);
     world.install(config());
-    good(&world, 0..10);
+    world.good(0..10);
     world.run();
     world.shared.pause("h").unwrap();
-    good(&world, 10..30);
+    world.good(10..30);
     world.log.expire(world.topic("in").partition(Partition(0)), 25);
     world.shared.resume("h").unwrap();
     world.run();
     let status = world.status();
-    assert_eq!((outputs(&world), status.counters.lost, status.partitions[0].lost), (15, 15, 15));
+    assert_eq!((world.outputs(), status.counters.lost, status.partitions[0].lost), (15, 15, 15));
 }
 
 #[test]
 fn a_broken_partition_stops_at_its_offset_and_no_other() {
     let mut world = World::new(7, CALM);
-    good(&world, 0..30);
+    world.good(0..30);
     let source = world.topic("in").partition(Partition(0));
     world.log.break_at(source, Some(17));
     world.install(config());
@@ -202,23 +192,23 @@ fn a_broken_partition_stops_at_its_offset_and_no_other() {
     world.run();
     let HandlerState::Stopped(reason) = world.status().state else { panic!("it runs") };
     assert!(reason.contains("broken at offset 17"), "{reason}");
-    assert_eq!(outputs(&world), 18);
+    assert_eq!(world.outputs(), 18);
     world.log.break_at(source, None);
     world.shared.resume("h").unwrap();
     world.run();
-    assert_eq!((outputs(&world), world.status().state), (31, HandlerState::Running));
+    assert_eq!((world.outputs(), world.status().state), (31, HandlerState::Running));
 }
 
 #[test]
 fn what_was_read_before_a_reset_is_not_committed_after_it() {
     let mut world = world();
-    good(&world, 0..30);
+    world.good(0..30);
     world.run();
-    good(&world, 30..40);
+    world.good(30..40);
     world.turn();
     world.log.reset(world.driver(0), world.topic("in").id, 38);
     world.run();
-    assert_eq!(outputs(&world), 32);
+    assert_eq!(world.outputs(), 32);
     assert!(world.status().counters.aborts > 0);
 }
 
@@ -226,7 +216,7 @@ fn what_was_read_before_a_reset_is_not_committed_after_it() {
 fn a_poisoned_log_fails_the_handler_and_says_so() {
     let mut world = world();
     world.log.refuse(Some(Abort::Poisoned("no disk".into())));
-    good(&world, 0..10);
+    world.good(0..10);
     world.run();
     let HandlerState::Failed(reason) = world.status().state else { panic!("it runs") };
     assert!(reason.contains("no disk"), "{reason}");
@@ -237,16 +227,16 @@ fn a_poisoned_log_fails_the_handler_and_says_so() {
 fn a_full_disk_is_waited_for() {
     let mut world = world();
     world.log.refuse(Some(Abort::Full("no room".into())));
-    good(&world, 0..10);
+    world.good(0..10);
     for _ in 0..20 {
         world.settle();
     }
     let HandlerState::Retrying(reason) = world.status().state else { panic!("it does not wait") };
-    assert!(reason.contains("no room") && outputs(&world) == 0, "{reason}");
+    assert!(reason.contains("no room") && world.outputs() == 0, "{reason}");
     assert!(world.status().counters.aborts < 30, "it waits longer each time");
     world.log.refuse(None);
     world.run();
-    assert_eq!(outputs(&world), 10);
+    assert_eq!(world.outputs(), 10);
 }
 
 #[test]
@@ -278,12 +268,12 @@ fn a_restart_waits_for_what_is_left_of_a_pause() {
 fn a_fault_of_the_host_is_never_the_events() {
     let mut world = world();
     world.handler.host_faults.store(1, Ordering::Relaxed);
-    good(&world, 0..10);
+    world.good(0..10);
     for _ in 0..50 {
         world.settle();
     }
     let status = world.status();
-    assert_eq!((outputs(&world), status.counters.dead_letters, status.partitions[0].attempts), (0, 0, 0));
+    assert_eq!((world.outputs(), status.counters.dead_letters, status.partitions[0].attempts), (0, 0, 0));
     assert!(matches!(status.state, HandlerState::Retrying(_)), "{:?}", status.state);
     world.handler.host_faults.store(0, Ordering::Relaxed);
     world.run();
@@ -296,7 +286,7 @@ fn a_guest_that_cannot_be_instantiated_is_at_fault_itself_and_no_event_is() {
     let mut world = world();
     let trap = Fault::Trap { message: "unreachable".to_owned(), backtrace: String::new() };
     *world.handler.start.lock() = Some(trap);
-    good(&world, 0..10);
+    world.good(0..10);
     for _ in 0..50 {
         world.settle();
     }
@@ -312,13 +302,13 @@ fn a_guest_that_cannot_be_instantiated_is_at_fault_itself_and_no_event_is() {
     let handler = Arc::new(handler::Shared(Arc::clone(&world.handler)));
     world.shared.replace(config(), handler).unwrap();
     while world.turn() || world.log.decide() || world.log.answer() {}
-    assert_eq!((outputs(&world), world.status().state), (10, HandlerState::Running));
+    assert_eq!((world.outputs(), world.status().state), (10, HandlerState::Running));
 }
 
 #[test]
 fn only_a_lone_event_of_those_that_are_suspected_has_the_whole_deadline() {
     let mut world = world();
-    good(&world, 0..200);
+    world.good(0..200);
     world.run();
     for number in 0..40 {
         let vice = if number == 17 { Vice::Spin } else { Vice::Good };
@@ -338,11 +328,11 @@ fn only_a_lone_event_of_those_that_are_suspected_has_the_whole_deadline() {
 #[test]
 fn a_driver_has_two_transactions_in_flight_and_no_more() {
     let mut world = world();
-    good(&world, 0..500);
+    world.good(0..500);
     while world.turn() {}
     assert_eq!(world.log.in_flight(), limits::TRANSACTIONS_IN_FLIGHT);
     world.run();
-    assert_eq!(outputs(&world), 500);
+    assert_eq!(world.outputs(), 500);
 }
 
 #[test]
@@ -369,7 +359,7 @@ fn inputs_are_served_in_turn() {
     }
     world.install(config());
     let mut most = 0;
-    while outputs(&world) < 800 {
+    while world.outputs() < 800 {
         world.turn();
         world.log.decide();
         world.log.answer();

@@ -21,10 +21,6 @@ fn good(world: &World, numbers: std::ops::Range<u64>) {
     }
 }
 
-fn outputs(world: &World) -> usize {
-    world.log.all("out").iter().map(Vec::len).sum()
-}
-
 fn replace(world: &World, handler: &Arc<FakeHandler>) {
     replace_as(world, config(), handler);
 }
@@ -50,7 +46,7 @@ fn a_version_that_fails_before_its_first_commit_goes_and_the_former_does_the_wor
         good(&world, 30..60);
         world.run();
         let status = world.status();
-        assert_eq!((outputs(&world), status.counters.dead_letters), (60, 0), "{flaw:?}");
+        assert_eq!((world.outputs(), status.counters.dead_letters), (60, 0), "{flaw:?}");
         assert_eq!((&*status.version, status.in_charge.as_deref()), ("v1", Some("v1")));
         assert_eq!((status.on_trial, status.state), (None, HandlerState::Running));
         let refused = status.refused.unwrap();
@@ -72,7 +68,7 @@ fn a_version_is_in_charge_when_it_has_a_commit_in_every_partition() {
     world.run();
     let status = world.status();
     assert_eq!((&*status.version, status.in_charge.as_deref(), status.on_trial), ("v2", Some("v2"), None));
-    assert_eq!((status.refused, outputs(&world)), (None, 33));
+    assert_eq!((status.refused, world.outputs()), (None, 33));
     world.reopen();
     assert_eq!(world.shared.in_charge("h"), Ok(Some("v2".to_owned())));
 }
@@ -105,7 +101,7 @@ fn a_commit_that_settles_no_event_proves_no_version() {
     latch.wait();
     let status = world.status();
     assert_eq!((&*status.version, &*status.refused.unwrap().version), ("v1", "Trap-2"));
-    assert_eq!((outputs(&world), status.counters.dead_letters), (60, 0));
+    assert_eq!((world.outputs(), status.counters.dead_letters), (60, 0));
 }
 
 #[test]
@@ -133,7 +129,7 @@ fn one_bad_version_after_the_other_leaves_the_good_one_in_charge() {
     }
     good(&world, 30..60);
     world.run();
-    assert_eq!((&*world.status().version, outputs(&world)), ("v1", 60));
+    assert_eq!((&*world.status().version, world.outputs()), ("v1", 60));
     world.assert_expected(3);
 }
 
@@ -147,16 +143,16 @@ fn a_version_of_another_state_gets_no_call_until_the_state_is_adopted() {
     world.run();
     let HandlerState::Stopped(reason) = world.status().state else { panic!("it runs") };
     assert!(reason.contains("state-version 1, and it wants 2"), "{reason}");
-    assert_eq!((outputs(&world), new.instances.load(Ordering::Relaxed)), (30, 0));
+    assert_eq!((world.outputs(), new.instances.load(Ordering::Relaxed)), (30, 0));
     world.handler = Arc::clone(&new);
     world.restart(other);
     world.run();
-    assert!(outputs(&world) == 30 && matches!(world.status().state, HandlerState::Stopped(_)));
+    assert!(world.outputs() == 30 && matches!(world.status().state, HandlerState::Stopped(_)));
     assert_eq!(world.shared.in_charge("h"), Ok(Some("v1".to_owned())));
     world.shared.adopt_state("h").unwrap();
     world.run();
     let status = world.status();
-    assert_eq!((outputs(&world), status.state), (60, HandlerState::Running));
+    assert_eq!((world.outputs(), status.state), (60, HandlerState::Running));
     assert_eq!(status.in_charge.as_deref(), Some("v2"));
     assert_eq!(world.found()[0].state[&b"k"[..]], 20);
 }
@@ -171,7 +167,7 @@ fn the_version_of_the_right_state_brings_a_stopped_handler_back() {
     replace(&world, &FakeHandler::flawed(3, &world.log.now_us, Flaw::Trap));
     world.run();
     let status = world.status();
-    assert_eq!((outputs(&world), &*status.version, status.state), (60, "v1", HandlerState::Running));
+    assert_eq!((world.outputs(), &*status.version, status.state), (60, "v1", HandlerState::Running));
     world.assert_expected(3);
 }
 

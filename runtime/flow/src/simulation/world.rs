@@ -8,7 +8,7 @@ use tidemill_bus::block::header;
 use tidemill_bus::log::Topic;
 use tidemill_bus::{DriverKey, Lane, Log, Partition};
 
-use super::handler::{self, FakeHandler};
+use super::handler::{self, FakeHandler, Vice};
 use super::log::{FakeLog, Kept, Nature};
 use super::model::{Expected, Made, expect};
 use crate::config::{BatchLimits, HandlerConfig, Retry};
@@ -124,6 +124,18 @@ impl World {
     pub(super) fn publish(&self, topic: &str, partition: u32, key: Option<&str>, value: &[u8]) -> u64 {
         let source = self.topic(topic).partition(Partition(partition));
         self.log.publish(source, key.map(str::as_bytes), value)
+    }
+
+    /// Publishes good events under one key to the first partition of the first input.
+    pub(super) fn good(&self, numbers: std::ops::Range<u64>) {
+        for number in numbers {
+            self.publish("in", 0, Some("k"), &Vice::Good.value(number));
+        }
+    }
+
+    /// Events on the first output.
+    pub(super) fn outputs(&self) -> usize {
+        self.log.all("out").iter().map(Vec::len).sum()
     }
 
     pub(super) fn driver(&self, partition: u32) -> DriverKey {
