@@ -5,6 +5,7 @@ mod bench;
 mod ci;
 mod crash;
 mod demo;
+mod fuzz;
 mod plugins;
 mod shell;
 
@@ -40,6 +41,15 @@ enum Command {
     },
     /// Builds the first-party plugins, ready to run, into `target/plugins`.
     Plugins,
+    /// Every fuzz target for some seconds; those of the server build the engine once more.
+    Fuzz {
+        /// The crates whose targets are fuzzed.
+        #[arg(default_values = ["bus", "flow", "server"])]
+        crates: Vec<String>,
+        /// Seconds for each target.
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
     /// Licences and duplicate versions of the dependencies.
     Audit,
 }
@@ -51,6 +61,9 @@ fn main() -> ExitCode {
         Command::Bench { arguments } => bench::bench(&arguments),
         Command::Ci => ci::all(),
         Command::Test => ci::test(),
+        Command::Fuzz { crates, seconds } => {
+            fuzz::fuzz(&crates.iter().map(String::as_str).collect::<Vec<_>>(), seconds)
+        }
         Command::Plugins => plugins::plugins().map(drop),
         Command::Audit => audit::run(),
     };

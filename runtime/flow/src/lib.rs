@@ -27,6 +27,8 @@ mod simulation;
 
 pub mod config;
 pub mod dead_letter;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod handler;
 pub mod limits;
 pub mod output;

@@ -1,6 +1,8 @@
 //! HTTP API, metrics and wiring of the Tidemill runtime.
 
 pub mod config;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod limits;
 pub mod metrics;

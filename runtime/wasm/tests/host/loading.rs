@@ -164,3 +164,23 @@ fn handler_with(realloc: &str, process: &str) -> std::sync::Arc<Plugin> {
     let text = include_str!("handler.wat").replace("REALLOC", realloc).replace("PROCESS", process);
     loader().load(&wat::parse_str(text).unwrap(), with_vice("")).unwrap()
 }
+
+/// A component of which bytes were changed by chance.
+#[test]
+fn a_component_with_broken_bytes_is_refused_or_loaded_and_never_more() {
+    let text =
+        include_str!("handler.wat").replace("REALLOC", "unreachable").replace("PROCESS", "unreachable");
+    let (whole, loader) = (wat::parse_str(text).unwrap(), loader());
+    let seed =
+        std::env::var("TIDEMILL_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
+    println!("TIDEMILL_SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    for _ in 0..500 {
+        let mut broken = whole.clone();
+        for _ in 0..random.usize(1..4) {
+            let at = random.usize(8..broken.len());
+            broken[at] = random.u8(..);
+        }
+        drop(loader.load(&broken, with_vice("")));
+    }
+}
