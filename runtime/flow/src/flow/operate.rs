@@ -84,6 +84,10 @@ impl Shared {
         }
         let installed = self.noted(name, |_, note| note.paused_since = None)?;
         installed.resume();
+        if installed.trial.has_failed(installed.generation()) {
+            // The former version could not come back, perhaps because the disk was full.
+            self.core.errands.conclude(Arc::clone(&installed));
+        }
         installed.cells.read().iter().for_each(|cell| cell.command(Command::Resume));
         Ok(())
     }

@@ -127,18 +127,24 @@ impl Shared {
             return;
         }
         let generation = installed.generation();
-        let concluded = if !installed.trial.is_of(generation) {
-            if installed.has_proved() { self.take_charge(installed) } else { Ok(()) }
+        if !installed.trial.is_of(generation) {
+            if installed.has_proved() {
+                self.note_proof(installed);
+            }
         } else if installed.trial.has_failed(generation) {
-            self.go_back(installed)
-        } else if installed.unproved() == 0 {
-            self.take_charge(installed).map(|()| drop(installed.trial.end()))
-        } else {
-            Ok(())
-        };
-        if let Err(error) = concluded {
-            *installed.trouble.lock() = Some(format!("the trial of its version cannot be ended: {error}"));
+            let gone_back = self.go_back(installed).map_err(|error| {
+                format!("its version failed on trial, and the former one cannot come back: {error}")
+            });
+            *installed.trouble.lock() = gone_back.err();
+        } else if installed.unproved() == 0 && self.note_proof(installed) {
+            drop(installed.trial.end());
         }
+    }
+
+    /// As [`Shared::take_charge`]: false if the log does not take it now. That harms nobody: the version goes on, and
+    /// after a restart it is tried once more.
+    fn note_proof(&self, installed: &Installed) -> bool {
+        self.take_charge(installed).is_ok()
     }
 
     fn go_back(&self, installed: &Arc<Installed>) -> Result<(), InstallError> {

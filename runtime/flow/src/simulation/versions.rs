@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tidemill_bus::log::Abort;
+
 use super::handler::{self, FLAWS, FakeHandler, Flaw, VICES, Vice};
 use super::log::Nature;
 use super::world::{World, config};
@@ -119,6 +121,23 @@ fn a_version_that_never_worked_does_not_come_back() {
     assert_eq!((&*status.version, status.in_charge.as_deref()), ("v2", Some("v2")));
     assert_eq!((status.counters.dead_letters, status.refused), (1, None));
     world.assert_expected(3);
+}
+
+#[test]
+fn a_proof_that_cannot_be_noted_stops_nobody() {
+    let mut world = world();
+    replace(&world, &FakeHandler::new(2, &world.log.now_us));
+    good(&world, 30..33);
+    while world.turn() {}
+    while world.log.decide() || world.log.answer() {}
+    world.log.refuse(Some(Abort::Full("no room".into())));
+    while world.turn() {}
+    world.log.refuse(None);
+    good(&world, 33..36);
+    world.run();
+    let status = world.status();
+    assert_eq!((world.outputs(), status.state, status.on_trial), (36, HandlerState::Running, Some(0)));
+    assert_eq!((&*status.version, status.in_charge.as_deref()), ("v2", Some("v1")));
 }
 
 #[test]

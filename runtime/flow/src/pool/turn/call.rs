@@ -12,7 +12,7 @@ use super::tried::gave_up_all;
 use crate::driver::{Ending, Plan, Taken};
 use crate::handler::{Call, Fault};
 use crate::outcome::Scatter;
-use crate::output::Output;
+use crate::output::{Output, Stop};
 use crate::pool::Cell;
 use crate::pool::worker::Worker;
 
@@ -59,63 +59,64 @@ impl Work {
 
     /// Calls the handler, and commits what comes of it.
     fn call(&mut self, cell: &Arc<Cell>, worker: &mut Worker, taken: Taken<'_>) {
-        let now_ms = cell.core().log.now_ms();
-        let policy = self.settings.config.retry;
         if let Err(fault) = contained(|| self.instantiate(worker)) {
             // Without an instance there is no call, and no event to blame, whoever is at fault.
+            let reason = format!("cannot be instantiated: {fault}");
             if self.is_to_blame(&fault) {
                 cell.installed().tally.fault(&fault);
-                return self.turn_down(cell, taken, &format!("cannot be instantiated: {fault}"));
+                return self.turn_down(cell, taken, &reason);
             }
-            return self.put_off(cell, taken, &fault, &format!("cannot be instantiated: {fault}"));
+            return self.put_off(cell, taken, &fault, &reason);
         }
         let result = contained(|| {
             self.process(cell, worker, taken).and_then(|output| self.judge(cell, worker, taken, output))
         });
         match result {
-            Ok((back, stop, settled)) => {
-                if self.driver.is_on_trial()
-                    && let Some(reason) = gave_up_all(&back.rejected, settled)
-                {
-                    return self.turn_down(cell, taken, &reason);
-                }
-                let settlement = self.driver.settled(taken, settled, stop.as_ref(), (&policy, now_ms));
-                let reason = stop.map(|stop| stop.reason).unwrap_or_default();
-                match settlement.ending {
-                    Ending::Refused => {
-                        return self.turn_down(cell, taken, &format!("stopped too often: {reason}"));
-                    }
-                    Ending::Retry if settled == 0 && self.driver.is_on_trial() => {
-                        return self.try_again_unseen(cell, taken, settlement);
-                    }
-                    _ => {}
-                }
-                self.commit(cell, back, settlement, (settled, "stopped", &reason));
-            }
+            Ok(returned) => self.settle(cell, returned),
             Err(fault @ Fault::Host(_)) => {
                 // A panic may have left the tables half filled.
                 worker.scatter = Scatter::default();
                 self.put_off(cell, taken, &fault, &fault.to_string());
             }
-            Err(fault) => {
-                cell.installed().tally.fault(&fault);
-                if self.is_to_blame(&fault) {
-                    return self.turn_down(cell, taken, &fault.to_string());
-                }
-                if !fault.keeps_instance() {
-                    self.discard();
-                }
-                let settlement = self.driver.faulted(taken, &fault, (&policy, now_ms));
-                let back =
-                    Return { taken, blocks: Vec::new(), rejected: Vec::new(), state: StateWrites::default() };
-                match settlement {
-                    Some(settlement) => {
-                        self.commit(cell, back, settlement, (0, fault.kind(), &fault.to_string()));
-                    }
-                    None => cell.core().release(taken.plan.limit.bytes),
-                }
-            }
+            Err(fault) => self.suspect(cell, taken, &fault),
         }
+    }
+
+    /// A call came back whole: `settled` events are done, and it stopped there if `stop` says so.
+    fn settle(&mut self, cell: &Arc<Cell>, (back, stop, settled): (Return<'_>, Option<Stop>, usize)) {
+        let (taken, now_ms) = (back.taken, cell.core().log.now_ms());
+        if self.driver.is_on_trial()
+            && let Some(reason) = gave_up_all(&back.rejected, settled)
+        {
+            return self.turn_down(cell, taken, &reason);
+        }
+        let policy = self.settings.config.retry;
+        let settlement = self.driver.settled(taken, settled, stop.as_ref(), (&policy, now_ms));
+        let reason = stop.map(|stop| stop.reason).unwrap_or_default();
+        match settlement.ending {
+            Ending::Refused => self.turn_down(cell, taken, &format!("stopped too often: {reason}")),
+            Ending::Retry if settled == 0 && self.driver.is_on_trial() => {
+                self.try_again_unseen(cell, taken, settlement);
+            }
+            _ => self.commit(cell, back, settlement, (settled, "stopped", &reason)),
+        }
+    }
+
+    /// The guest failed the call as a whole: an event of it is at fault, or the version.
+    fn suspect(&mut self, cell: &Arc<Cell>, taken: Taken<'_>, fault: &Fault) {
+        cell.installed().tally.fault(fault);
+        if self.is_to_blame(fault) {
+            return self.turn_down(cell, taken, &fault.to_string());
+        }
+        if !fault.keeps_instance() {
+            self.discard();
+        }
+        let policy = self.settings.config.retry;
+        let Some(settlement) = self.driver.faulted(taken, fault, (&policy, cell.core().log.now_ms())) else {
+            return cell.core().release(taken.plan.limit.bytes);
+        };
+        let back = Return { taken, blocks: Vec::new(), rejected: Vec::new(), state: StateWrites::default() };
+        self.commit(cell, back, settlement, (0, fault.kind(), &fault.to_string()));
     }
 
     /// Whether a fault is one of the version rather than of an event.
