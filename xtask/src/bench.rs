@@ -11,8 +11,8 @@ use crate::shell::{cargo, run, target_dir};
 pub(crate) fn bench(arguments: &[OsString]) -> Result<()> {
     let plugins = plugins::plugins()?;
     run(cargo(["run", "--release", "--locked", "--package", "tidemill", "--", "bench"])
-        .arg("--passthrough")
-        .arg(plugins.join("passthrough.wasm"))
+        .arg("--plugins")
+        .arg(plugins)
         .arg("--scratch")
         .arg(target_dir())
         .args(arguments))

@@ -17,6 +17,22 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// Between two looks at something that is awaited.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(5);
 
+/// What a runtime has used.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Usage {
+    /// Processor time of all threads, in seconds.
+    pub(super) cpu_seconds: f64,
+    /// Syncs of the journal.
+    pub(super) syncs: u64,
+}
+
+impl Usage {
+    /// What was used since `before`.
+    pub(super) fn since(self, before: Self) -> Self {
+        Self { cpu_seconds: self.cpu_seconds - before.cpu_seconds, syncs: self.syncs - before.syncs }
+    }
+}
+
 /// A running child. Killed when dropped, and its store removed.
 pub(super) struct Runtime {
     child: Child,
@@ -67,16 +83,28 @@ impl Runtime {
         Ok(())
     }
 
-    /// Waits until `events` events lie in a topic.
-    pub(super) async fn wait_for(&self, topic: &str, events: u64) -> Result<()> {
-        while self.client.get(&["v1", "topics", topic]).await?["events"].as_u64() != Some(events) {
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-        Ok(())
+    /// What it has used so far.
+    pub(super) async fn usage(&self) -> Result<Usage> {
+        let request = self.client.request(Method::GET, &["metrics"])?;
+        let metrics = self.client.send(request).await?.text().await.context("reading the metrics")?;
+        let syncs = metrics.lines().find_map(|line| line.strip_prefix("tidemill_store_syncs_total "));
+        let syncs =
+            syncs.and_then(|count| count.trim().parse().ok()).context("the metrics count no syncs")?;
+        Ok(Usage { cpu_seconds: self.cpu_seconds()?, syncs })
+    }
+
+    /// Bytes of its memory that are resident.
+    pub(super) fn resident_bytes(&self) -> Result<u64> {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib =
+            line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse::<u64>().ok());
+        Ok(kib.with_context(|| format!("{path} has no VmRSS"))? << 10)
     }
 
     /// Processor time of all its threads so far, in seconds.
-    pub(super) fn cpu_seconds(&self) -> Result<f64> {
+    fn cpu_seconds(&self) -> Result<f64> {
         let path = format!("/proc/{}/stat", self.child.id());
         let stat = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
         // The name in brackets may hold anything; utime and stime are the 12th and 13th fields after it.
