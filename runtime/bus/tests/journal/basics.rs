@@ -6,22 +6,21 @@ use std::sync::{Arc, Mutex};
 use tidemill_bus::disk::{Disk, DiskFile, RealDisk};
 use tidemill_bus::journal::format::{FrameHeader, SectionHeader};
 use tidemill_bus::journal::{
-    AppendError, BlockError, Delta, FrameParts, Housekeeping, Journal, JournalOptions, OpenError, ReadHint,
-    Seek,
+    AppendError, FrameParts, Housekeeping, Journal, JournalOptions, OpenError, ReadHint, Seek,
 };
 use tidemill_bus::limits::{BLOCK_BYTES_MAX, FRAME_BYTES_MAX, SEGMENT_BYTES_MAX};
 use tidemill_bus::testing::{FakeDisk, Fault};
 use tidemill_bus::{DriverKey, FrameNumber, Offset};
 
 use crate::history::options;
-use crate::model::{block, open, owner, partition};
+use crate::model::{block, open, partition};
 
-fn fake() -> (FakeDisk, Arc<dyn Disk>) {
+pub(crate) fn fake() -> (FakeDisk, Arc<dyn Disk>) {
     let fake = FakeDisk::new(1);
     (fake.clone(), Arc::new(fake))
 }
 
-fn append(journal: &mut Journal, offset: u64, bytes: usize) -> Result<FrameNumber, AppendError> {
+pub(crate) fn append(journal: &mut Journal, offset: u64, bytes: usize) -> Result<FrameNumber, AppendError> {
     let value = vec![7; bytes];
     let blocks = [block(partition(0), offset, 10 + offset.cast_signed(), &[&value], false)];
     journal.append(FrameParts { blocks: &blocks, deltas: &[] })
@@ -370,54 +369,6 @@ fn a_frame_beyond_the_bound_is_refused() {
 }
 
 #[test]
-fn a_broken_block_is_named_and_never_served() {
-    let (fake, disk) = fake();
-    let (mut journal, ..) = open(&disk, options(), 0).unwrap();
-    append(&mut journal, 0, 5_000).unwrap();
-    append(&mut journal, 1, 5_000).unwrap();
-    let reader = journal.reader();
-    let place =
-        reader.find(partition(0), Seek::Offset(Offset(1)), &mut ReadHint::default()).unwrap().unwrap();
-    let name = "00000000000000000001.segment";
-    let mut bytes = fake.bytes(name).unwrap();
-    bytes[4096 + 8192 + 3000] ^= 1;
-    let file = fake.open(name).unwrap();
-    file.write_at(&[std::io::IoSlice::new(&bytes)], 0).unwrap();
-    let error = reader.read(&place).unwrap_err();
-    assert!(matches!(error, BlockError::Broken { .. }));
-    assert!(error.to_string().contains("topic 9 partition 0 at segment 1 byte"), "{error}");
-}
-
-#[test]
-fn a_broken_delta_is_replayed_as_broken_with_its_owner() {
-    let (fake, disk) = fake();
-    let (mut journal, ..) = open(&disk, options(), 0).unwrap();
-    journal
-        .append(FrameParts { blocks: &[], deltas: &[Delta { owner: owner(6), bytes: b"some bytes" }] })
-        .unwrap();
-    journal.close().unwrap();
-    let name = "00000000000000000001.segment";
-    let mut bytes = fake.bytes(name).unwrap();
-    let at = bytes.windows(10).position(|window| window == b"some bytes").unwrap();
-    bytes[at] ^= 1;
-    fake.put(name, &bytes);
-    let (_, _, replayed) = open(&disk, options(), 0).unwrap();
-    assert_eq!(replayed[&1], [format!("{}: broken", owner(6))]);
-}
-
-#[test]
-fn a_missing_segment_is_named() {
-    let (_, disk) = fake();
-    let (mut journal, ..) = open(&disk, options(), 0).unwrap();
-    for offset in 0..40 {
-        append(&mut journal, offset, 8 << 10).unwrap();
-    }
-    journal.close().unwrap();
-    disk.remove("00000000000000000002.segment").unwrap();
-    assert_eq!(open(&disk, options(), 0).err().unwrap().to_string(), "segment 2 is missing");
-}
-
-#[test]
 fn the_real_disk_and_the_thread_do_the_same() {
     let directory = tempfile::tempdir().unwrap();
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(directory.path()).unwrap());
@@ -448,63 +399,4 @@ fn the_real_disk_and_the_thread_do_the_same() {
     assert!(recovery.clean);
     let place = journal.reader().find(partition(0), Seek::Offset(Offset(299)), &mut ReadHint::default());
     assert_eq!(journal.reader().read(&place.unwrap().unwrap()).unwrap().header.first, Offset(299));
-}
-
-/// A journal of some frames of a page each, and the byte at which frame `number` begins.
-fn pages() -> (FakeDisk, Arc<dyn Disk>, impl Fn(usize) -> usize) {
-    let (fake, disk) = fake();
-    let (mut journal, ..) = open(&disk, options(), 0).unwrap();
-    for offset in 0..5 {
-        append(&mut journal, offset, 10).unwrap();
-        journal.sync().unwrap();
-    }
-    journal.close().unwrap();
-    (fake, disk, |number| 4096 * number)
-}
-
-#[test]
-fn one_broken_byte_of_a_frame_s_header_is_read_as_it_was_written() {
-    let (fake, disk, at) = pages();
-    let name = "00000000000000000001.segment";
-    let sound = fake.bytes(name).unwrap();
-    let (_, _, expected) = open(&disk, options(), 0).unwrap();
-    for byte in (at(3)..at(3) + 112).chain([at(1) + 40]) {
-        let mut bytes = sound.clone();
-        bytes[byte] ^= 0x5a;
-        let copy = fake.copy(1);
-        copy.put(name, &bytes);
-        let disk: Arc<dyn Disk> = Arc::new(copy);
-        let (journal, recovery, replayed) = open(&disk, options(), 0).unwrap();
-        assert_eq!((recovery.frames_mended, recovery.lost.len(), recovery.cut), (1, 0, None), "byte {byte}");
-        assert!(recovery.clean && replayed == expected);
-        let reader = journal.reader();
-        for offset in (0..5).map(Offset) {
-            let seek = Seek::Offset(offset);
-            let place = reader.find(partition(0), seek, &mut ReadHint::default()).unwrap().unwrap();
-            assert_eq!(reader.read(&place).unwrap().header.first, offset);
-        }
-    }
-}
-
-#[test]
-fn a_broken_header_is_gone_past_if_its_frame_is_in_the_tables_and_refused_if_not() {
-    let (fake, disk, at) = pages();
-    let name = "00000000000000000001.segment";
-    let mut bytes = fake.bytes(name).unwrap();
-    bytes[at(2)..at(4)].fill(0x77);
-    fake.put(name, &bytes);
-    match open(&disk, options(), 2).map(|_| ()).unwrap_err() {
-        OpenError::Broken { place, .. } => assert_eq!((place.segment, place.byte), (1, 8192)),
-        other => panic!("{other}"),
-    }
-    let (journal, recovery, replayed) = open(&disk, options(), 3).unwrap();
-    let [lost] = recovery.lost[..] else { panic!("{recovery:?}") };
-    assert_eq!((lost.after.0, lost.before.0, lost.place.byte), (1, 4, 8192));
-    assert_eq!((recovery.last.0, recovery.cut), (6, None));
-    assert_eq!(replayed.keys().copied().collect::<Vec<_>>(), [4, 5]);
-    let find = |offset| {
-        let seek = Seek::Offset(Offset(offset));
-        journal.reader().find(partition(0), seek, &mut ReadHint::default()).unwrap().unwrap().first.0
-    };
-    assert_eq!([0, 1, 2, 3, 4].map(find), [0, 3, 3, 3, 4]);
 }

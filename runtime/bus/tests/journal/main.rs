@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a step of a test that fails is a test that fails")]
 
 mod basics;
+mod broken;
 mod crash;
 mod fixture;
 mod flips;
