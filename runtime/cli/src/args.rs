@@ -34,9 +34,12 @@ pub(crate) enum Command {
     /// Start a runtime: topics in a data directory, handlers from a plugin directory, an API over HTTP.
     #[command(after_help = "Example:\n  tidemill run --data data --plugins plugins --listen 127.0.0.1:7070")]
     Run(RunArgs),
-    /// Check the configuration and every plugin, starting nothing.
-    #[command(after_help = "Example:\n  tidemill check --config tidemill.toml --plugins plugins")]
-    Check(ConfigArgs),
+    /// Check the configuration and every plugin, or every byte of a data directory, starting nothing.
+    #[command(after_help = "\
+Examples:
+  tidemill check --config tidemill.toml --plugins plugins
+  tidemill check --data data")]
+    Check(CheckArgs),
     /// Build a Rust handler crate into a component without WASI imports.
     #[command(after_help = "Example:\n  tidemill build my-handler --out plugins")]
     Build(BuildArgs),
@@ -69,8 +72,12 @@ Examples:
         #[command(subcommand)]
         command: Option<HandlersCommand>,
     },
-    /// List, show and delete consumer groups: how far handlers have come.
-    #[command(after_help = "Examples:\n  tidemill groups\n  tidemill groups delete old-handler")]
+    /// List, show, delete, restore and reset consumer groups: how far handlers have come.
+    #[command(after_help = "\
+Examples:
+  tidemill groups
+  tidemill groups delete old-handler
+  tidemill groups restore quake-alerts")]
     Groups {
         #[command(subcommand)]
         command: Option<GroupsCommand>,
@@ -92,6 +99,15 @@ Examples:
   tidemill bench publish w1
   tidemill bench --events 1000000 --output json")]
     Bench(BenchArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Check the store in this data directory instead, which no runtime may use meanwhile.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with_all = ["config", "plugins"])]
+    pub data: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -218,6 +234,8 @@ pub(crate) enum HandlersCommand {
     Pause { handler: String },
     /// Give it events again, also where it stopped.
     Resume { handler: String },
+    /// Keep the state of a former `state-version`: it is fit for the one that the handler wants now.
+    AdoptState { handler: String },
     /// Move its progress: what it reads next. What it has emitted stays.
     Seek {
         handler: String,
@@ -241,6 +259,11 @@ pub(crate) enum GroupsCommand {
     Show { group: String },
     /// Delete a group with its progress and state. Its handler must not run.
     Delete { group: String },
+    /// Let partitions that a broken change stopped go on from what they were before it: what they had read since is
+    /// read, and its output made, once more.
+    Restore { group: String },
+    /// Begin anew, without progress and state. What it has emitted stays.
+    Reset { group: String },
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,6 +1,7 @@
 //! The TOML file beside a plugin: every key of it, read into the flow's [`HandlerConfig`]. Knows no directory.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
@@ -41,6 +42,7 @@ struct PluginFile {
     start: Start,
     #[serde(default)]
     allow_cycle: bool,
+    state_version: Option<NonZeroU32>,
     #[serde(default)]
     retry: RetryTable,
     #[serde(default)]
@@ -143,7 +145,7 @@ impl PluginFile {
             retry: self.retry.or_default(),
             limits: self.limits.or_default(),
             batch: self.batch.or_default(),
-            state_version: bare.state_version,
+            state_version: self.state_version.map_or(bare.state_version, NonZeroU32::get),
             config: self.config,
         };
         check(&config)?;
@@ -238,6 +240,7 @@ mod tests {
         ordering = "partition"
         start = "2026-11-21T10:00:00Z"
         allow-cycle = true
+        state-version = 3
 
         [retry]
         attempts = 3
@@ -290,7 +293,7 @@ mod tests {
             },
             limits: CallLimits { memory: 16 << 20, deadline: Duration::from_secs(2), output: 1 << 20 },
             batch: BatchLimits { max_events: 100, max_bytes: 8 << 10 },
-            state_version: 1,
+            state_version: 3,
             config: own.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
         };
         assert_eq!(config, expected);

@@ -23,6 +23,16 @@ pub(crate) async fn groups(client: &Client, command: Option<GroupsCommand>, outp
         GroupsCommand::Show { group } => {
             output.object(&client.get(&["v1", "groups", &group]).await?, ("partitions", PARTITIONS))
         }
+        GroupsCommand::Restore { group } => {
+            let request = client.request(Method::POST, &["v1", "groups", &group, "restore"])?;
+            let shown = client.json(request).await?;
+            output.done(&format!("group {group} goes on from what it was before the broken change"), &shown)
+        }
+        GroupsCommand::Reset { group } => {
+            let request = client.request(Method::POST, &["v1", "groups", &group, "reset"])?;
+            let shown = client.json(request).await?;
+            output.done(&format!("group {group} begins anew, without progress and state"), &shown)
+        }
         GroupsCommand::Delete { group } => {
             client.send(client.request(Method::DELETE, &["v1", "groups", &group])?).await?;
             output.done(

@@ -56,6 +56,11 @@ pub(crate) async fn handlers(
         HandlersCommand::Resume { handler } => post(client, [&handler, "resume"], &json!({}))
             .await
             .and_then(|shown| output.done(&format!("{handler} goes on"), &shown)),
+        HandlersCommand::AdoptState { handler } => {
+            post(client, [&handler, "adopt-state"], &json!({})).await.and_then(|shown| {
+                output.done(&format!("{handler} goes on with the state that there is"), &shown)
+            })
+        }
         HandlersCommand::Seek { handler, to, topic, partition } => {
             let wanted = json!({ "to": to, "topic": topic, "partition": partition });
             let shown = post(client, [&handler, "seek"], &wanted).await?;

@@ -200,3 +200,36 @@ fn a_topic_that_comes_back_while_its_handler_lags_is_read_anew() {
     until(&mill, "/v1/handlers/pass", |handler| handler["lag"] == 0);
     assert_eq!(mill.read("out", "").len(), 1);
 }
+
+/// The latest sum that was emitted, after `count` events in all.
+fn latest_sum(mill: &Mill, count: usize) -> Value {
+    let sums = wait_for(mill, "sums", count);
+    sums.last().unwrap()["value"]["sum"].clone()
+}
+
+#[test]
+fn a_state_of_another_version_is_adopted_or_reset_before_the_handler_goes_on() {
+    let settings = |version: u32| format!("state-version = {version}\n{SUMS}");
+    let mill = Mill::start_in(dir_with("aggregate", "sums", &settings(1)), &[]);
+    numbers(&mill, 1..4);
+    assert_eq!(latest_sum(&mill, 3), 6.0);
+    let stopped = |entry: &Value| entry["state"] == "stopped";
+
+    fs::write(mill.dir().join("plugins/sums.toml"), settings(2)).unwrap();
+    let handler = until(&mill, "/v1/handlers/sums", stopped);
+    let error = handler["error"].as_str().unwrap();
+    assert!(error.contains("state-version 1, and it wants 2"), "{error}");
+    numbers(&mill, 4..5);
+    let done = mill.cli(&["handlers", "adopt-state", "sums"]);
+    assert!(done.status.success(), "{}", stderr(&done));
+    assert_eq!(latest_sum(&mill, 4), 10.0);
+
+    fs::write(mill.dir().join("plugins/sums.toml"), settings(3)).unwrap();
+    until(&mill, "/v1/handlers/sums", stopped);
+    let done = mill.cli(&["groups", "reset", "sums"]);
+    assert!(done.status.success() && stdout(&done).contains("begins anew"), "{}", stderr(&done));
+    // All four once more, from nothing.
+    assert_eq!(latest_sum(&mill, 8), 10.0);
+    assert_eq!(mill.cli(&["groups", "reset", "nobody"]).status.code(), Some(4));
+    assert_eq!(mill.cli(&["groups", "restore", "nobody"]).status.code(), Some(4));
+}

@@ -10,7 +10,8 @@ use serde::Serialize;
 use tidemill_bus::Log;
 use tidemill_bus::log::AdminError;
 use tidemill_bus::store::Group;
-use tidemill_flow::status::HandlerStatus;
+use tidemill_flow::Flow;
+use tidemill_flow::status::{HandlerState, HandlerStatus};
 
 use super::dead_letters::DROPPED;
 use super::extract::Names;
@@ -64,6 +65,44 @@ pub(super) async fn delete(
         Ok(StatusCode::NO_CONTENT)
     })
     .await?
+}
+
+/// Lets the partitions of a group that a broken change stopped go on from what they were before it.
+pub(super) async fn restore(
+    State(api): State<Arc<Api>>,
+    Names(name): Names<String>,
+) -> Result<Json<GroupEntry>, Problem> {
+    let (changed, group) = (Arc::clone(&api), name.clone());
+    blocking(move || {
+        changed.store.restore_group(&group)?;
+        go_on(&changed.flow, &group)
+    })
+    .await??;
+    show(State(api), Names(name)).await
+}
+
+/// Gives a group a new beginning: without progress and state.
+pub(super) async fn reset(
+    State(api): State<Arc<Api>>,
+    Names(name): Names<String>,
+) -> Result<Json<GroupEntry>, Problem> {
+    let (changed, group) = (Arc::clone(&api), name.clone());
+    blocking(move || {
+        changed.store.reset_group(&group)?;
+        go_on(&changed.flow, &group)
+    })
+    .await??;
+    show(State(api), Names(name)).await
+}
+
+/// Lets the handler of a group that was changed under it load what there is now; one that is paused does so when it
+/// is resumed.
+fn go_on(flow: &Flow, name: &str) -> Result<(), Problem> {
+    let status = flow.status().into_iter().find(|status| *status.name == *name);
+    match status.map(|status| status.state) {
+        None | Some(HandlerState::Paused { .. }) => Ok(()),
+        Some(_) => Ok(flow.resume(name)?),
+    }
 }
 
 async fn entries(api: Arc<Api>) -> Result<Vec<GroupEntry>, Problem> {

@@ -167,6 +167,16 @@ pub(super) async fn seek(
     show(State(api), Names(name)).await
 }
 
+/// Says that the state of the handler's group is fit for the `state-version` that it wants now.
+pub(super) async fn adopt_state(
+    State(api): State<Arc<Api>>,
+    Names(name): Names<String>,
+) -> Result<Json<HandlerEntry>, Problem> {
+    let (flow, handler) = (Arc::clone(&api.flow), name.clone());
+    blocking(move || flow.adopt_state(&handler)).await??;
+    show(State(api), Names(name)).await
+}
+
 /// What is installed, and plugins of which nothing is.
 async fn entries(api: Arc<Api>) -> Result<Vec<HandlerEntry>, Problem> {
     blocking(move || {
