@@ -12,3 +12,4 @@ mod tasks;
 
 pub use config::Config;
 pub use runtime::{Runtime, StartError};
+pub use tidemill_bus::check as check_store;

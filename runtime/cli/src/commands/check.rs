@@ -1,4 +1,5 @@
-//! `tidemill check`: is the configuration valid, and every plugin? Starts nothing, leaves nothing behind.
+//! `tidemill check`: is the configuration valid, and every plugin; is a store whole? Starts nothing, leaves nothing
+//! behind.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -8,7 +9,7 @@ use serde_json::json;
 use tidemill_server::Config;
 use tidemill_server::runtime::{PluginReport, check_plugins};
 
-use crate::args::ConfigArgs;
+use crate::args::{CheckArgs, ConfigArgs};
 use crate::exit::{Failure, failed};
 use crate::output::{Column, Output, line};
 
@@ -19,6 +20,8 @@ const REPORT: &[Column] = &[
     ("outputs", "/outputs"),
     ("result", "/result"),
 ];
+
+const FAULTS: &[Column] = &[("not as it was written", "/fault")];
 
 /// The file that is read where none is named, if it is there.
 const DEFAULT_FILE: &str = "tidemill.toml";
@@ -35,8 +38,11 @@ pub(crate) fn config(args: &ConfigArgs) -> Result<Config> {
     Ok(config)
 }
 
-pub(crate) fn check(args: &ConfigArgs, output: Output) -> Result<ExitCode> {
-    let config = config(args)?;
+pub(crate) fn check(args: &CheckArgs, output: Output) -> Result<ExitCode> {
+    if let Some(data) = &args.data {
+        return check_store(data, output);
+    }
+    let config = config(&args.config)?;
     config.check().map_err(|error| failed(Failure::Invalid, error.to_string()))?;
     let reports = check_plugins(&config)?;
     let rows: Vec<_> = reports.iter().map(row).collect();
@@ -48,6 +54,32 @@ pub(crate) fn check(args: &ConfigArgs, output: Output) -> Result<ExitCode> {
     match reports.iter().filter(|report| report.outcome.is_err()).count() {
         0 => Ok(ExitCode::SUCCESS),
         bad => Err(failed(Failure::Invalid, format!("{bad} of {} plugins cannot be loaded", reports.len()))),
+    }
+}
+
+/// Reads every byte of the store that something covers.
+fn check_store(data: &Path, output: Output) -> Result<ExitCode> {
+    let report = tidemill_server::check_store(data)?;
+    let journal = &report.journal;
+    let faults: Vec<String> = report.faults.iter().map(|fault| report.describe(fault)).collect();
+    let summary = json!({
+        "segments": journal.segments,
+        "firstFrame": journal.first.0,
+        "lastFrame": journal.last.0,
+        "blocks": journal.blocks,
+        "events": journal.events,
+        "changes": journal.changes,
+        "persisted": report.persisted.map(|frame| frame.0),
+        "cut": journal.cut.map(|frame| frame.0),
+        "faults": faults.iter().map(|fault| json!({ "fault": fault })).collect::<Vec<_>>(),
+    });
+    output.object(&summary, ("faults", FAULTS))?;
+    match faults.len() {
+        0 => Ok(ExitCode::SUCCESS),
+        1 => Err(failed(Failure::Invalid, "1 thing in the store is not as it was written")),
+        count => {
+            Err(failed(Failure::Invalid, format!("{count} things in the store are not as they were written")))
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use reqwest::StatusCode;
 
-use crate::mill::{BINARY, Mill, run_command, stderr};
+use crate::mill::{BINARY, Mill, run_command, stderr, stdout};
 
 #[test]
 fn what_was_acknowledged_survives_a_kill() {
@@ -123,4 +123,29 @@ fn a_full_disk_refuses_what_comes_and_keeps_what_was_acknowledged() {
     assert_eq!(kind, "urn:tidemill:problem:disk-full");
     assert!(acknowledged > 0);
     assert_eq!(mill.read("t", "").len(), acknowledged);
+}
+
+#[test]
+fn a_broken_store_is_found_offline_and_named() {
+    let mill = Mill::start();
+    let check = |dir: &std::path::Path| {
+        Command::new(BINARY).arg("check").arg("--data").arg(dir.join("data")).output().unwrap()
+    };
+    mill.publish("precious", "\"something to find\"\n");
+    let busy = check(mill.dir());
+    assert!(stderr(&busy).contains(&mill.pid().to_string()), "{}", stderr(&busy));
+    let (_, dir) = mill.stop();
+    let sound = check(dir.path());
+    assert!(sound.status.success(), "{}{}", stdout(&sound), stderr(&sound));
+
+    let segment = dir.path().join("data/journal/00000000000000000001.segment");
+    let mut bytes = fs::read(&segment).unwrap();
+    let at = bytes.windows(17).position(|window| window == b"something to find").unwrap();
+    bytes[at] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    let broken = check(dir.path());
+    assert_eq!(broken.status.code(), Some(5));
+    assert!(stdout(&broken).contains("precious partition "), "{}", stdout(&broken));
+    let empty = check(&dir.path().join("elsewhere"));
+    assert_eq!(empty.status.code(), Some(1));
 }
