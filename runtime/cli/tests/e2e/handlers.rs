@@ -233,3 +233,28 @@ fn a_state_of_another_version_is_adopted_or_reset_before_the_handler_goes_on() {
     assert_eq!(mill.cli(&["groups", "reset", "nobody"]).status.code(), Some(4));
     assert_eq!(mill.cli(&["groups", "restore", "nobody"]).status.code(), Some(4));
 }
+
+#[test]
+fn a_version_that_gives_up_all_it_gets_goes_and_the_former_does_the_work() {
+    let mill = Mill::start_in(dir_with("aggregate", "sums", SUMS), &[]);
+    numbers(&mill, 1..4);
+    assert_eq!(latest_sum(&mill, 3), 6.0);
+    let version = until(&mill, "/v1/handlers/sums", |entry| entry["version"].is_string())["version"].clone();
+
+    // The same component, looking for its number where none is.
+    let wrong = SUMS.replace("\"/n\"", "\"/nowhere\"");
+    fs::write(mill.dir().join("plugins/sums.toml"), wrong).unwrap();
+    let mut next = 4;
+    let refused = loop {
+        numbers(&mill, next..next + 1);
+        next += 1;
+        // Whichever version it met, it comes out once.
+        assert_eq!(latest_sum(&mill, next as usize - 1), f64::from((1..next).sum::<u32>()));
+        let (_, entry) = mill.get("/v1/handlers/sums");
+        if !entry["refused"].is_null() {
+            break entry;
+        }
+    };
+    assert!(refused["refused"].to_string().contains("no number at `/nowhere`"), "{refused}");
+    assert_eq!((&refused["version"], &refused["deadLetters"]), (&version, &json!(0)));
+}
