@@ -111,7 +111,8 @@ fn control(arguments: &Arguments, seed: u64, fault: Fault) -> Result<()> {
 
 fn print(report: &Report, took: Duration) {
     for (point, kills) in &report.kills {
-        println!("{kills:>6} x {point}");
+        let took = report.cycles.get(point).copied().unwrap_or_default();
+        println!("{kills:>6} x {point}, {} ms each", took.as_millis() / u128::from(*kills));
     }
     if report.cuts > 0 {
         let power = &report.power;
@@ -124,7 +125,12 @@ fn print(report: &Report, took: Duration) {
             power.pages_lost, power.pages, power.operations_lost, power.operations
         );
     }
-    println!("start to ready: p50 {} ms, p99 {} ms", recovery_ms(report, 50), recovery_ms(report, 99));
+    let checks = report.checks.as_millis() / report.recoveries.len().max(1) as u128;
+    println!(
+        "start to ready: p50 {} ms, p99 {} ms; then {checks} ms to check",
+        recovery_ms(report, 50),
+        recovery_ms(report, 99)
+    );
     println!("{} events in {:.0} s: lost 0, doubled 0, out of order 0", report.events, took.as_secs_f64());
 }
 

@@ -7,11 +7,11 @@ use super::run::Fault;
 
 /// Places in the runtime where it can be told to kill itself, as `tidemill_bus::crash` names them, and up to
 /// which hit. Those around a write are passed all the time.
-const POINTS: [(&str, u64); 4] =
-    [("before-write", 40), ("after-write", 40), ("after-sync", 40), ("plugin-swap", 4)];
+const POINTS: [(&str, u64); 3] = [("before-write", 40), ("after-write", 40), ("after-sync", 40)];
 
-/// Those that are passed at a checkpoint only, which is made every two seconds: a kill there costs as much.
-const SLOW_POINTS: [(&str, u64); 2] = [("checkpoint", 1), ("segment-release", 2)];
+/// Those that are passed at a checkpoint only, which is made every two seconds, or when a plugin was compiled: a
+/// kill there costs as much.
+const SLOW_POINTS: [(&str, u64); 3] = [("checkpoint", 1), ("segment-release", 2), ("plugin-swap", 4)];
 
 /// How often each point must be hit in a long run.
 const HITS_MIN: u64 = 20;

@@ -89,6 +89,10 @@ pub struct Report {
     pub events: usize,
     /// Time from the start of the process to ready, after each kill.
     pub recoveries: Vec<Duration>,
+    /// What each kind of kill took, its cycle as a whole.
+    pub cycles: BTreeMap<&'static str, Duration>,
+    /// What checking took, of all cycles.
+    pub checks: Duration,
 }
 
 /// Kills a runtime, or cuts its power, again and again under load and checks the model after each. Fails on the
@@ -175,8 +179,10 @@ impl<'a> Run<'a> {
         let blow = self.blows.next(&mut self.random, &self.report.kills);
         let started = Instant::now();
         let Some(mut process) = self.start(&blow)? else { return self.died(&blow, blow.name()) };
-        self.report.recoveries.push(started.elapsed());
+        let recovered = started.elapsed();
+        self.report.recoveries.push(recovered);
         let checked = self.resend(&process.api()?).and_then(|()| self.check(&process.api()?));
+        self.report.checks += started.elapsed().saturating_sub(recovered);
         if let Err(error) = checked
             && (error.is::<Violation>() || !may_fail(&blow, &mut process)?)
         {
@@ -184,6 +190,7 @@ impl<'a> Run<'a> {
             return Err(error.context(format!("seed {seed}; the runtime said:\n{}", process.log())));
         }
         let name = self.load_and_end(process, &blow)?;
+        *self.report.cycles.entry(name).or_default() += started.elapsed();
         self.died(&blow, name)
     }
 
@@ -218,7 +225,7 @@ impl<'a> Run<'a> {
     fn load_and_end(&mut self, process: Process, blow: &Blow) -> Result<&'static str> {
         let apis = (0..PUBLISHERS).map(|_| process.api()).collect::<Result<_>>()?;
         let moment = Duration::from_millis(self.random.u64(1..300));
-        let swap = blow.name() == "plugin-swap" || self.random.u32(..8) == 0;
+        let swap = blow.name() == "plugin-swap" || self.random.u32(..16) == 0;
         self.swaps += u64::from(swap);
         let (components, plugins, swaps) = (&self.options.components, &self.process.plugins, self.swaps);
         let (died, requests) =
