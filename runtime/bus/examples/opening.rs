@@ -122,6 +122,7 @@ fn without_checkpoints(directory: &Path) -> StoreOptions {
         bytes: usize::MAX,
         bytes_max: usize::MAX,
         journal_bytes_max: u64::MAX,
+        ..Checkpoints::default()
     };
     StoreOptions { checkpoints, ..StoreOptions::new(directory) }
 }

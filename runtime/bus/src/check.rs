@@ -72,7 +72,7 @@ pub enum Whose {
         /// The first frame after it.
         before: FrameNumber,
     },
-    /// Whatever lay between two blocks of a frame.
+    /// Whatever lay between two blocks of a frame, or from there on in a settled segment (frame 0).
     UnknownIn(FrameNumber),
     /// Nobody: it is made again from what is sound.
     Nobody,
@@ -147,6 +147,7 @@ impl Report {
             Whose::Store => "the store's own".to_owned(),
             Whose::Rows { from, to } => format!("from {from} to {to}"),
             Whose::Unknown { after, before } => format!("unknown, between frames {after} and {before}"),
+            Whose::UnknownIn(FrameNumber(0)) => "unknown, up to the end of the segment".to_owned(),
             Whose::UnknownIn(frame) => format!("unknown, between two blocks of frame {frame}"),
             Whose::Nobody => "nobody's: it is made again from what is sound".to_owned(),
         }

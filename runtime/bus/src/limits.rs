@@ -95,6 +95,9 @@ pub const UNPERSISTED_BYTES_MAX: u64 = 4 << 30;
 /// Longest time between two checkpoints while there is something to flush.
 pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(2);
 
+/// Time between two looks for segments that are worth being rewritten: each reads the index of all of them.
+pub const SETTLE_INTERVAL: Duration = Duration::from_mins(1);
+
 /// Segments that still fit on the disk when publishers are refused: handlers go on and free what they have read.
 pub const ROOM_PUBLISHERS_STOP: u64 = 4;
 /// Segments that still fit when only the handlers go on that hold the oldest segment.

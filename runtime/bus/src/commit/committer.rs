@@ -13,13 +13,15 @@ use super::metrics::micros;
 use super::once::Known;
 use super::queue::Waiting;
 use super::room::Mark;
-use crate::journal::{AppendError, Delta, FrameParts, Journal, PlacedBlock, ReleaseError, SegmentSummary};
+use crate::journal::{
+    AppendError, Delta, FrameParts, Journal, PlacedBlock, ReleaseError, SegmentSummary, Settled,
+};
 use crate::log::{Abort, AdminError, Answer, Outcome, Receipt};
 use crate::notice::Notice;
 use crate::store::{Control, Shared, Sync};
 use crate::tables::{Checkpoint, Deltas, OnceRow, ProducerRow, ProgressRow, TableId, is_expired, topic_rest};
 use crate::transaction::{IdempotencyKey, ProducerSequence, Run};
-use crate::{DriverKey, FrameNumber, Transaction, crash};
+use crate::{DriverKey, FrameNumber, Offset, TopicPartition, Transaction, crash};
 
 /// The store took a failed write or sync, and nothing more after it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -432,6 +434,32 @@ impl Committer {
         self.looked_at = 0;
         self.look_at_room();
         released
+    }
+
+    /// Puts a settled copy in the place of its segment, after everything that lets its blocks go is synced. `ends` is
+    /// where the partitions begin that went.
+    pub(crate) fn put(
+        &mut self,
+        settled: Settled,
+        ends: &[(TopicPartition, Offset)],
+    ) -> Result<bool, Stopped> {
+        if let Some(stopped) = &self.stopped {
+            return Err(stopped.clone());
+        }
+        if self.unsynced_since.is_some() {
+            self.sync()?;
+        }
+        let Some(journal) = &mut self.journal else { return Ok(false) };
+        for (source, end) in ends {
+            self.shared.view.tails.release(*source, *end);
+        }
+        let put = journal.put(settled);
+        self.shared.meter.journal_bytes.store(journal.bytes(), Ordering::Relaxed);
+        // Half done, nobody knows which of the two files an opening would find.
+        put.map_err(|error| {
+            self.stop(error.to_string().into());
+            Stopped(error.to_string().into())
+        })
     }
 
     /// Ends the journal cleanly. Nothing can be written any more.

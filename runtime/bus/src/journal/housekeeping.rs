@@ -282,7 +282,7 @@ impl Worker {
             let open = segment.open.read();
             let Some(open) = &*open else { return Ok(()) };
             let trailer = open.last.trailer(self.shared.store, segment.number);
-            Sealed::write(Arc::clone(&open.file), segment.byte_len, trailer, &open.index)?
+            Sealed::write(Arc::clone(&open.file), segment.byte_len, trailer, open.index.sorted())?
         };
         self.shared.keep(segment.number, Arc::new(sealed));
         *segment.open.write() = None;

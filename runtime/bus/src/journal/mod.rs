@@ -19,6 +19,7 @@ mod reader;
 mod recovery;
 mod sealed;
 mod segment;
+mod settle;
 mod writer;
 
 #[doc(hidden)]
@@ -31,4 +32,5 @@ pub use place::{BlockPlace, PartitionEnd, ReadHint, Seek, SegmentSummary};
 pub use reader::JournalReader;
 pub use recovery::{Cut, JournalSummary, Lost, Recovery};
 pub(crate) use recovery::{check_journal, reaches_back};
+pub use settle::{SettleError, Settled};
 pub use writer::{Journal, Replay};

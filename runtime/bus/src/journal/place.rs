@@ -70,4 +70,8 @@ pub struct PartitionEnd {
     pub first: Offset,
     /// The offset after the last event.
     pub end: Offset,
+    /// The newest append time, in milliseconds since the Unix epoch.
+    pub newest: i64,
+    /// Bytes of its blocks.
+    pub bytes: u64,
 }

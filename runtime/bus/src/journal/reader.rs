@@ -21,6 +21,10 @@ impl JournalReader {
         Self { shared }
     }
 
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// The first block of `source` that `seek` asks for, or `None` if there is none (yet). Sees frames that
     /// are not synced: the caller bounds what it asks for by its high watermark.
     ///
@@ -71,20 +75,24 @@ impl JournalReader {
         body.into_block(header).map_err(broken)
     }
 
+    /// Bytes of all segments in use.
+    pub fn segment_bytes(&self) -> u64 {
+        self.shared.segments.read().iter().map(|segment| segment.byte_len).sum()
+    }
+
     /// The number of the oldest segment in use.
     pub fn oldest(&self) -> Option<u64> {
         self.shared.ends().map(|(oldest, _)| oldest)
     }
 
-    /// Hands what each sealed segment holds to `look`, the oldest first, until it has enough; segments that cannot be
-    /// read are passed over.
+    /// Hands what each sealed segment holds to `look`, the oldest first, until it has enough or one cannot be read.
     pub fn each_sealed(&self, look: &mut dyn FnMut(&SegmentSummary) -> bool) {
         let Some((oldest, newest)) = self.shared.ends() else { return };
         for segment in (oldest..=newest).filter_map(|number| self.shared.segment(number)) {
             if segment.open.read().is_some() {
                 return;
             }
-            if self.shared.summary(&segment).is_ok_and(|summary| !look(&summary)) {
+            if !self.shared.summary(&segment).is_ok_and(|summary| look(&summary)) {
                 return;
             }
         }

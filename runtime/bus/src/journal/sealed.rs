@@ -51,9 +51,8 @@ impl Sealed {
         file: Arc<dyn DiskFile>,
         byte_len: u64,
         mut trailer: Trailer,
-        index: &Index,
+        (mut rows, entries): (Vec<Row>, Vec<Entry>),
     ) -> std::io::Result<Self> {
-        let (mut rows, entries) = index.sorted();
         let mut bytes = Vec::new();
         for row in &mut rows {
             let start = bytes.len();

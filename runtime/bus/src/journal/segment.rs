@@ -141,7 +141,13 @@ impl Shared {
     /// What a sealed segment holds.
     pub(super) fn summary(&self, segment: &Segment) -> Result<SegmentSummary, FindError> {
         let sealed = self.sealed(segment)?;
-        let part = |row: &Row| PartitionEnd { source: row.source, first: row.first, end: row.end };
+        let part = |row: &Row| PartitionEnd {
+            source: row.source,
+            first: row.first,
+            end: row.end,
+            newest: row.newest,
+            bytes: row.bytes,
+        };
         Ok(SegmentSummary {
             number: segment.number,
             bytes: segment.byte_len,
@@ -155,6 +161,15 @@ impl Shared {
     pub(super) fn keep(&self, number: u64, sealed: Arc<Sealed>) {
         let weight = sealed.weight();
         self.sealed.lock().insert(number, sealed, weight);
+    }
+
+    /// Puts another file of the same number in the place of a segment.
+    pub(super) fn replace(&self, segment: Arc<Segment>) {
+        let number = segment.number;
+        if let Some(place) = self.segments.write().iter_mut().find(|there| there.number == number) {
+            *place = segment;
+        }
+        self.forget(number);
     }
 
     /// Forgets the index of a segment that is no longer in use.

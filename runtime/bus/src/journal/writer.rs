@@ -132,6 +132,10 @@ impl Journal {
         Ok(self.synced)
     }
 
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// The last frame appended.
     pub fn last(&self) -> FrameNumber {
         self.last.number
@@ -149,7 +153,7 @@ impl Journal {
 
     /// Bytes of all segments in use.
     pub fn bytes(&self) -> u64 {
-        self.shared.segments.read().iter().map(|segment| segment.byte_len).sum()
+        self.reader().segment_bytes()
     }
 
     /// The number of the segment after the newest.
@@ -256,6 +260,7 @@ impl Journal {
             store,
             first_frame: last.number.next(),
             previous_crc: last.crc,
+            blocks: 0,
         });
         let identity = FrameIdentity { store, life: self.life, previous: last, synced: self.synced };
         let at = current.end;

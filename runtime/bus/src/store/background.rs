@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use thiserror::Error;
@@ -135,6 +135,7 @@ fn step(shared: &Shared, committer: &Mutex<Committer>, idle: Duration) -> bool {
 }
 
 fn checkpoint_loop(shared: &Shared, committer: &Mutex<Committer>) {
+    let mut settled = Instant::now();
     while !shared.pace.is_stopping.load(Ordering::Acquire) {
         {
             let mut lock = shared.pace.lock.lock();
@@ -157,6 +158,12 @@ fn checkpoint_loop(shared: &Shared, committer: &Mutex<Committer>) {
         }
         if let Err(error) = shared.retain(committer) {
             shared.failed("releasing segments", &error.to_string());
+        }
+        if settled.elapsed() >= shared.options.checkpoints.settle_interval {
+            if let Err(error) = shared.settle(committer) {
+                shared.failed("settling segments", &error.to_string());
+            }
+            settled = Instant::now();
         }
     }
 }

@@ -9,6 +9,7 @@ mod options;
 mod read;
 mod retention;
 mod room;
+mod settle;
 mod tables;
 mod topics;
 mod waiting;
@@ -29,6 +30,7 @@ pub use groups::{Group, GroupPartition};
 pub use open::{OpenError, Parts};
 pub use options::{Background, Checkpoints, Control, Hold, Retention, StoreOptions, Sync};
 pub use room::{DiskRoom, Holder};
+pub use settle::StoreSettleError;
 pub use topics::{Readers, TopicDetails};
 
 /// The embedded log. Clones share it; when the last one goes, the background threads end, and what was

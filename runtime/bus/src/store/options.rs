@@ -95,6 +95,8 @@ pub struct Checkpoints {
     pub bytes_max: usize,
     /// Bytes of journal that are not in the tables at which commits wait for it: they bound the time to open.
     pub journal_bytes_max: u64,
+    /// Time between two looks for segments that are worth being rewritten.
+    pub settle_interval: Duration,
 }
 
 impl Default for Checkpoints {
@@ -104,6 +106,7 @@ impl Default for Checkpoints {
             bytes: limits::OVERLAY_BYTES_CHECKPOINT,
             bytes_max: limits::OVERLAY_BYTES_MAX,
             journal_bytes_max: limits::UNPERSISTED_BYTES_MAX,
+            settle_interval: limits::SETTLE_INTERVAL,
         }
     }
 }

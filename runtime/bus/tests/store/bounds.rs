@@ -312,7 +312,8 @@ fn wait_at_the_gate(checkpoints: Checkpoints, is_full: impl Fn(&Metrics) -> bool
 /// Far away, so that a test sees the bound alone that it lowers.
 fn far() -> Checkpoints {
     let interval = std::time::Duration::from_hours(1);
-    Checkpoints { interval, bytes: usize::MAX, bytes_max: usize::MAX, journal_bytes_max: u64::MAX }
+    let (bytes, bytes_max, journal_bytes_max) = (usize::MAX, usize::MAX, u64::MAX);
+    Checkpoints { interval, bytes, bytes_max, journal_bytes_max, settle_interval: interval }
 }
 
 #[test]
@@ -369,7 +370,7 @@ fn time_between_checkpoints() {
 }
 
 /// For every bound the test that drives it to full, with its file.
-const DRIVEN: [(&str, &str, &str); 38] = [
+const DRIVEN: [(&str, &str, &str); 39] = [
     ("SEGMENT_BYTES", "tests/store/bounds.rs", "segments_and_what_is_kept_of_them"),
     ("FIRST_SEGMENT_BYTES", "tests/store/bounds.rs", "segments_and_what_is_kept_of_them"),
     ("FRAME_BYTES_MAX", "tests/journal/basics.rs", "a_frame_beyond_the_bound_is_refused"),
@@ -426,6 +427,7 @@ const DRIVEN: [(&str, &str, &str); 38] = [
     ),
     ("ROOM_HANDLERS_STOP", "tests/store/disk.rs", "a_disk_that_fills_stops_one_after_the_other_and_recovers"),
     ("ROOM_HOLDERS_STOP", "tests/store/disk.rs", "a_disk_that_fills_stops_one_after_the_other_and_recovers"),
+    ("SETTLE_INTERVAL", "tests/store/settle.rs", "it_is_done_in_the_background"),
     ("CLOCK_LEAP_MAX", "src/clock.rs", "a_leap_of_more_than_an_hour_is_not_followed_and_said_once"),
     ("NOTICES_MAX", "src/notice.rs", "when_full_the_oldest_notice_goes"),
 ];

@@ -156,6 +156,7 @@ fn closed(retention: Option<u64>) -> Closed {
     store.checkpoint().unwrap();
     if retention.is_some() {
         assert!(store.retain().unwrap() > 0);
+        store.settle().unwrap();
     }
     store.close().unwrap();
     drop(store);

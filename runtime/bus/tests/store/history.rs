@@ -100,7 +100,10 @@ impl Run<'_> {
             }
             22..24 => {
                 let flushes = self.world.tables.flushes().len();
-                if self.store.retain().unwrap_or(1) > 0 {
+                // What fails may have been done all the same.
+                let (released, settled) =
+                    (self.store.retain().unwrap_or(1), self.store.settle().unwrap_or(1));
+                if released + settled > 0 {
                     self.oldest_flush = flushes.checked_sub(1);
                 }
             }

@@ -16,6 +16,7 @@ mod history;
 mod model;
 mod panics;
 mod producers;
+mod settle;
 mod threads;
 mod time;
 mod topics;

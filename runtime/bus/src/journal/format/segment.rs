@@ -15,7 +15,7 @@ const COPY_AT: usize = PAGE_BYTES / 2;
 pub enum SegmentKind {
     /// Frames as they were committed.
     Journal,
-    /// Blocks of older segments, grouped by partition. Version 1 knows the kind and writes none.
+    /// The blocks of frames that are in the tables, grouped by partition, and no frame.
     Settled,
 }
 
@@ -32,6 +32,8 @@ pub struct SegmentHeader {
     pub first_frame: FrameNumber,
     /// CRC of the header of the frame before that; 0 if there was none.
     pub previous_crc: u32,
+    /// Number of blocks of a settled segment; 0 in a journal's.
+    pub blocks: u32,
 }
 
 /// Bytes that are no such page.
@@ -59,7 +61,8 @@ impl SegmentHeader {
         into.extend_from_slice(&self.store.to_le_bytes());
         into.extend_from_slice(&self.first_frame.0.to_le_bytes());
         into.extend_from_slice(&self.previous_crc.to_le_bytes());
-        into.extend_from_slice(&[0; 12]);
+        into.extend_from_slice(&self.blocks.to_le_bytes());
+        into.extend_from_slice(&[0; 8]);
         let crc = crc32c::crc32c(&into[start + CRC_FROM..]);
         into[start + 8..start + CRC_FROM].copy_from_slice(&crc.to_le_bytes());
         debug_assert_eq!(into.len() - start, BYTES);
@@ -112,6 +115,7 @@ impl SegmentHeader {
             store: reader.u128()?,
             first_frame: reader.u64().filter(|&frame| frame > 0).map(FrameNumber)?,
             previous_crc: reader.u32()?,
+            blocks: reader.u32()?,
         })
     }
 }
@@ -123,8 +127,14 @@ mod tests {
     #[test]
     fn it_comes_back_and_every_flipped_bit_is_found() {
         for kind in [SegmentKind::Journal, SegmentKind::Settled] {
-            let header =
-                SegmentHeader { kind, number: 3, store: 4, first_frame: FrameNumber(5), previous_crc: 6 };
+            let header = SegmentHeader {
+                kind,
+                number: 3,
+                store: 4,
+                first_frame: FrameNumber(5),
+                previous_crc: 6,
+                blocks: 7,
+            };
             let mut bytes = Vec::new();
             header.encode(&mut bytes);
             assert_eq!(SegmentHeader::decode(&bytes), Ok(header));
@@ -139,7 +149,7 @@ mod tests {
     #[test]
     fn one_copy_is_enough_and_that_of_another_segment_is_none() {
         let (kind, first_frame) = (SegmentKind::Journal, FrameNumber(5));
-        let header = SegmentHeader { kind, number: 3, store: 4, first_frame, previous_crc: 6 };
+        let header = SegmentHeader { kind, number: 3, store: 4, first_frame, previous_crc: 6, blocks: 7 };
         let (mut page, mut old) = (Vec::new(), Vec::new());
         header.encode_page(&mut page);
         SegmentHeader { number: 2, ..header }.encode_page(&mut old);

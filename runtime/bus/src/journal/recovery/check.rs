@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::Lost;
 use super::walk::{FrameAt, FrameBytes, Walk, place_in};
-use crate::block::{Block, BlockHeader};
+use crate::block::{Block, BlockHeader, HEADER_BYTES};
 use crate::bytes::align;
 use crate::check::{Fault, Whose};
 use crate::disk::{Disk, DiskFile, IoSliceMut};
 use crate::journal::format::{
-    FrameHeader, PAGE, PAGE_BYTES, STORE, SegmentFault, SegmentHeader, StoreFault, StoreFile, VERSION, kind,
-    segment_name, segment_number,
+    FrameHeader, PAGE, PAGE_BYTES, STORE, SegmentFault, SegmentHeader, SegmentKind, StoreFault, StoreFile,
+    VERSION, kind, segment_name, segment_number,
 };
 use crate::journal::sealed::{LastFrame, Sealed};
 use crate::journal::{OpenError, Place};
@@ -165,6 +165,13 @@ impl Check<'_> {
             self.faults.push(fault(place, "frames before this segment are missing", whose));
         }
         self.synced = self.synced.max(start.number).max(follower.map_or(start.number, |last| last.number));
+        if let Some(header) = segment.header.filter(|header| header.kind == SegmentKind::Settled) {
+            self.settled(segment, header.blocks)?;
+            let last = follower.unwrap_or(start);
+            self.summary.last = self.summary.last.max(last.number);
+            self.index(segment, last)?;
+            return Ok(last);
+        }
         let mut walk = Walk {
             file: &*segment.file,
             segment: segment.number,
@@ -273,6 +280,33 @@ impl Check<'_> {
             let whose = Whose::UnknownIn(frame.number);
             self.late.push((frame.number, fault(place, "the header of a block is broken", whose)));
         }
+    }
+
+    /// Checks the blocks of a settled segment, which stand one after the other.
+    fn settled(&mut self, segment: &Used, blocks: u32) -> Result<(), OpenError> {
+        let (mut at, mut bytes) = (PAGE, Vec::new());
+        for _ in 0..blocks {
+            let place = Place { segment: segment.number, byte: at };
+            bytes.resize(HEADER_BYTES.min(usize::try_from(segment.byte_len - at).unwrap_or(0)), 0);
+            segment.file.read_at(&mut [IoSliceMut::new(&mut bytes)], at)?;
+            let header = BlockHeader::decode(&bytes).ok();
+            let Some(header) = header.filter(|header| header.byte_len() <= segment.byte_len - at) else {
+                let whose = Whose::UnknownIn(FrameNumber(0));
+                self.faults.push(fault(place, "the header of a block in a settled segment is broken", whose));
+                return Ok(());
+            };
+            bytes.resize(usize::try_from(header.byte_len()).unwrap_or(0), 0);
+            segment.file.read_at(&mut [IoSliceMut::new(&mut bytes)], at)?;
+            if Block::decode(&bytes).is_ok() {
+                self.summary.blocks += 1;
+                self.summary.events += u64::from(header.count);
+            } else {
+                let whose = Whose::Events { source: header.target, first: header.first, end: header.end() };
+                self.faults.push(fault(place, "a block is broken", whose));
+            }
+            at += align(header.byte_len(), 8);
+        }
+        Ok(())
     }
 
     /// Checks the index of a sealed segment.

@@ -4,7 +4,10 @@ use std::io::{self, IoSlice, IoSliceMut};
 
 use crate::disk::Disk;
 use crate::journal::OpenError;
-use crate::journal::format::{STORE, STORE_NEW, StoreFault, StoreFile, VERSION, is_leftover, segment_number};
+use crate::journal::format::{
+    PAGE_BYTES, STORE, STORE_NEW, SegmentHeader, SegmentKind, StoreFault, StoreFile, VERSION, is_leftover,
+    segment_name, segment_number,
+};
 use crate::journal::random::random;
 
 /// A segment file, in use or ready for it.
@@ -52,9 +55,21 @@ impl Files {
     }
 }
 
-/// Whether the journal on `disk` still has its first frame, so that everything can be made again from it.
+/// Whether the journal on `disk` still has all frames from the first on, so that everything can be made again.
 pub(crate) fn reaches_back(disk: &dyn Disk) -> io::Result<bool> {
-    Ok(disk.list()?.iter().filter_map(|(name, _)| segment_number(name)).min() == Some(1))
+    let numbers: Vec<u64> = disk.list()?.iter().filter_map(|(name, _)| segment_number(name)).collect();
+    if numbers.iter().min() != Some(&1) {
+        return Ok(false);
+    }
+    for number in numbers {
+        let mut page = [0; PAGE_BYTES];
+        let file = disk.open(&segment_name(number))?;
+        file.read_at(&mut [IoSliceMut::new(&mut page)], 0)?;
+        if SegmentHeader::decode(&page).is_ok_and(|header| header.kind == SegmentKind::Settled) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn remove_leftovers(disk: &dyn Disk, names: &[(String, u64)]) -> Result<(), OpenError> {

@@ -1,6 +1,6 @@
 //! The index of a full segment whose footer is missing or broken, made again from its frames.
 
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::sync::Arc;
 
 use super::files::SegmentFile;
@@ -8,8 +8,10 @@ use super::replay::insert;
 use super::tail::Tail;
 use super::walk::{FrameBytes, Walk, place_in, read_blocks};
 use crate::FrameNumber;
+use crate::block::{BlockHeader, HEADER_BYTES};
+use crate::bytes::align;
 use crate::disk::{Disk, DiskFile};
-use crate::journal::format::{PAGE, kind, segment_name};
+use crate::journal::format::{PAGE, SegmentKind, kind, segment_name};
 use crate::journal::index::Index;
 use crate::journal::sealed::{LastFrame, Sealed};
 use crate::journal::segment::{OpenSegment, Segment, read_segment_header};
@@ -68,6 +70,9 @@ fn index_of(
     let Ok(header) = read_segment_header(file, store, number).map_err(failed)? else {
         return Err(broken(0, "the segment's header is not one of this store"));
     };
+    if header.kind == SegmentKind::Settled {
+        return settled_index(segment, file, header.blocks);
+    }
     let previous = LastFrame { number: FrameNumber(header.first_frame.0 - 1), crc: header.previous_crc };
     let follower = Some(last);
     let mut walk =
@@ -98,4 +103,25 @@ fn index_of(
     } else {
         Err(broken(walk.byte, "the frames are not those that the next segment follows"))
     }
+}
+
+/// The index of a settled segment, from the headers of its blocks, which stand one after the other.
+fn settled_index(segment: SegmentFile, file: &dyn DiskFile, blocks: u32) -> Result<Index, FindError> {
+    let SegmentFile { number, byte_len } = segment;
+    let broken = |byte| FindError::Broken {
+        place: Place { segment: number, byte },
+        what: "the header of a block in a settled segment",
+    };
+    let failed = |error: io::Error| FindError::Io { segment: number, what: error.to_string().into() };
+    let (mut index, mut at, mut bytes) = (Index::default(), PAGE, [0; HEADER_BYTES]);
+    for _ in 0..blocks {
+        if at + HEADER_BYTES as u64 > byte_len {
+            return Err(broken(at));
+        }
+        file.read_at(&mut [IoSliceMut::new(&mut bytes)], at).map_err(failed)?;
+        let header = BlockHeader::decode(&bytes).map_err(|_| broken(at))?;
+        index.insert(&header, u32::try_from(at).map_err(|_| broken(at))?);
+        at += align(header.byte_len(), 8);
+    }
+    Ok(index)
 }

@@ -85,6 +85,7 @@ impl Tail {
             segments.push(must_be_used(disk, files.store, files.segments[used - 1 - segments.len()])?);
         }
         segments.reverse();
+        check_kinds(&segments, persisted)?;
         let oldest = oldest_frame(disk, files, &segments)?;
         if persisted.next() < oldest {
             return Err(OpenError::TablesBehind { persisted, oldest });
@@ -200,11 +201,22 @@ fn open_segment(
     let SegmentFile { number, byte_len } = segment;
     let file = disk.open(&segment_name(number))?;
     match read_segment_header(&*file, store, number)? {
-        Ok(header) if header.kind == SegmentKind::Journal => {
-            Ok(Some(TailSegment { number, byte_len, file, header, frames: Vec::new() }))
-        }
+        Ok(header) => Ok(Some(TailSegment { number, byte_len, file, header, frames: Vec::new() })),
         Err(SegmentFault::Newer(found)) => Err(OpenError::NewerVersion { found, known: VERSION }),
-        Ok(_) | Err(SegmentFault::Broken) => Ok(None),
+        Err(SegmentFault::Broken) => Ok(None),
+    }
+}
+
+/// The tail is frames: only what is in the tables is ever settled, and never the newest segment.
+fn check_kinds(segments: &[TailSegment], persisted: FrameNumber) -> Result<(), OpenError> {
+    let settled = segments.iter().rposition(|segment| segment.header.kind == SegmentKind::Settled);
+    let Some(settled) = settled else { return Ok(()) };
+    match segments.get(settled + 1) {
+        Some(next) => Err(OpenError::TablesBehind { persisted, oldest: next.header.first_frame }),
+        None => Err(OpenError::Broken {
+            place: Place { segment: segments[settled].number, byte: 0 },
+            what: "the segment after this one, which is settled, is not in use",
+        }),
     }
 }
 
