@@ -109,8 +109,9 @@ fn a_full_disk_refuses_what_comes_and_keeps_what_was_acknowledged() {
         eprintln!("skipped: mounting a tmpfs is not permitted here");
         return;
     };
+    fs::write(dir.path().join("tidemill.toml"), "[store]\nsegment = \"1MiB\"\n").unwrap();
     let mill = Mill::start_in(dir, &[]);
-    let body = format!("\"{}\"", "x".repeat(1 << 20));
+    let body = format!("\"{}\"", "x".repeat(256 << 10));
     let mut acknowledged = 0;
     let (status, problem) = loop {
         match mill.publish("t", &body) {
