@@ -258,3 +258,24 @@ fn a_version_that_gives_up_all_it_gets_goes_and_the_former_does_the_work() {
     assert!(refused["refused"].to_string().contains("no number at `/nowhere`"), "{refused}");
     assert_eq!((&refused["version"], &refused["deadLetters"]), (&version, &json!(0)));
 }
+
+#[test]
+fn the_version_in_charge_comes_back_after_a_start_that_finds_a_broken_file() {
+    let mill = Mill::start();
+    let one = mill.request(Method::PUT, "/v1/topics/numbers").json(&json!({ "partitions": 1 }));
+    assert!(mill.ask(one).0.is_success());
+    put_in(mill.dir(), "aggregate", "sums", SUMS);
+    until(&mill, "/v1/handlers/sums", |entry| entry["state"] == "running");
+    numbers(&mill, 1..4);
+    assert_eq!(latest_sum(&mill, 3), 6.0);
+    let entry = until(&mill, "/v1/handlers/sums", |entry| entry["lag"] == 0 && entry["version"].is_string());
+    let (_, dir) = mill.stop();
+
+    fs::write(dir.path().join("plugins/sums.wasm"), "not wasm").unwrap();
+    let mill = Mill::start_in(dir, &[]);
+    numbers(&mill, 4..5);
+    assert_eq!(latest_sum(&mill, 4), 10.0);
+    let back = mill.get("/v1/handlers/sums").1;
+    assert_eq!(back["version"], entry["version"]);
+    assert!(back["error"].as_str().unwrap().contains("not WebAssembly"), "{back}");
+}

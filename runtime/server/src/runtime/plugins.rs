@@ -7,8 +7,8 @@ use dashmap::DashMap;
 use tidemill_flow::Flow;
 use tidemill_flow::config::Ordering;
 use tidemill_flow::handler::Handler;
-use tidemill_wasm::Plugin;
-use tidemill_wasm::directory::{Change, Listener};
+use tidemill_wasm::directory::{Change, Kept, Listener};
+use tidemill_wasm::{Loader, Plugin};
 
 /// What tells a version of a plugin apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,13 +43,15 @@ pub struct PluginState {
 /// The plugins by the names of their handlers.
 pub struct Plugins {
     flow: Arc<Flow>,
+    loader: Arc<Loader>,
+    kept: Arc<Kept>,
     states: DashMap<String, PluginState>,
 }
 
 impl Plugins {
     /// No plugins yet; they are installed in `flow`.
-    pub(crate) fn new(flow: Arc<Flow>) -> Self {
-        Self { flow, states: DashMap::new() }
+    pub(crate) fn new(flow: Arc<Flow>, loader: Arc<Loader>, kept: Arc<Kept>) -> Self {
+        Self { flow, loader, kept, states: DashMap::new() }
     }
 
     /// What became of a plugin.
@@ -78,16 +80,59 @@ impl Plugins {
         let config = plugin.config().clone();
         let name = config.name.clone();
         let version = Version::of(&plugin);
+        if !self.states.contains_key(&name) {
+            self.bring_back(&name, Some(plugin.sha256()));
+        }
         match self.flow.replace(config, plugin) {
             Ok(()) => {
                 tracing::info!(handler = name, version = version.sha256, "the version takes the next events");
+                self.forget_others(&name, Some(&version.sha256));
                 self.states.insert(name, PluginState { version: Some(version), error: None });
             }
             Err(error) => self.fail(name, error.to_string()),
         }
     }
 
+    /// After a start the version in charge may be another than the newest file, which is still on trial or broken:
+    /// then that one comes back first.
+    fn bring_back(&self, name: &str, newest: Option<&str>) {
+        let version = match self.flow.in_charge(name) {
+            Ok(Some(version)) if Some(version.as_str()) != newest => version,
+            Ok(_) => return,
+            Err(error) => {
+                tracing::warn!(handler = name, "cannot tell which version is in charge: {error}");
+                return;
+            }
+        };
+        match self.put_back(name, &version) {
+            Ok(()) => tracing::info!(handler = name, version, "the version in charge comes back"),
+            Err(error) => {
+                tracing::warn!(handler = name, version, "the version in charge cannot come back: {error}");
+            }
+        }
+    }
+
+    fn put_back(&self, name: &str, version: &str) -> Result<(), String> {
+        let former = self.kept.load(name, version, &self.loader).map_err(|error| error.to_string())?;
+        let state = PluginState { version: Some(Version::of(&former)), error: None };
+        self.flow.replace(former.config().clone(), former).map_err(|error| error.to_string())?;
+        self.states.insert(name.to_owned(), state);
+        Ok(())
+    }
+
+    /// Forgets the files of versions that can no longer come back.
+    fn forget_others(&self, name: &str, newest: Option<&str>) {
+        let in_charge = self.flow.in_charge(name).ok().flatten();
+        let versions: Vec<&str> = in_charge.as_deref().into_iter().chain(newest).collect();
+        if let Err(error) = self.kept.forget_others(name, &versions) {
+            tracing::warn!(handler = name, "files of former versions stay: {error}");
+        }
+    }
+
     fn fail(&self, name: String, error: String) {
+        if !self.states.contains_key(&name) {
+            self.bring_back(&name, None);
+        }
         tracing::error!(handler = name, "the plugin was not taken: {error}");
         self.states.entry(name).or_default().error = Some(error);
     }

@@ -12,7 +12,7 @@ use tidemill_bus::notice::Notice;
 use tidemill_bus::store::{self, OpenError, Retention, StoreOptions, Sync};
 use tidemill_bus::{Log, Store};
 use tidemill_flow::{Flow, Options};
-use tidemill_wasm::directory::PluginDirectory;
+use tidemill_wasm::directory::{Kept, PluginDirectory};
 use tidemill_wasm::{Cache, Engine, EngineError, Loader};
 use tokio::sync::watch;
 
@@ -76,8 +76,10 @@ pub(super) fn start(config: &Config) -> Result<Runtime, StartError> {
     let store = Store::open(store_options(config))?;
     let log: Arc<dyn Log> = Arc::new(store.clone());
     let flow = Arc::new(Flow::start(Arc::clone(&log), flow_options(config)));
-    let plugins = Arc::new(Plugins::new(Arc::clone(&flow)));
-    let directory = open_plugins(config, &plugins)?;
+    let (loader, kept) = (Arc::new(loader(config)?), Arc::new(kept(config)?));
+    let plugins = Plugins::new(Arc::clone(&flow), Arc::clone(&loader), Arc::clone(&kept));
+    let plugins = Arc::new(plugins);
+    let directory = open_plugins(config, (loader, kept), &plugins)?;
     let threads = tokio::runtime::Builder::new_multi_thread()
         .thread_name("tidemill-http")
         .enable_all()
@@ -148,11 +150,20 @@ fn loader(config: &Config) -> Result<Loader, StartError> {
     Ok(Loader::new(Engine::new()?, Some(cache), Arc::new(GuestLog))?)
 }
 
-fn open_plugins(config: &Config, plugins: &Arc<Plugins>) -> Result<PluginDirectory, StartError> {
+/// Versions that may have to come back are kept in the data directory, too.
+fn kept(config: &Config) -> Result<Kept, StartError> {
+    let dir = config.data.join("plugins");
+    Kept::open(&dir).map_err(failed(&dir))
+}
+
+fn open_plugins(
+    config: &Config,
+    means: (Arc<Loader>, Arc<Kept>),
+    plugins: &Arc<Plugins>,
+) -> Result<PluginDirectory, StartError> {
     let dir = &config.plugins;
     std::fs::create_dir_all(dir).map_err(failed(dir))?;
-    let loader = Arc::new(loader(config)?);
-    PluginDirectory::open(dir, loader, Arc::clone(plugins) as _).map_err(failed(dir))
+    PluginDirectory::open(dir, means, Arc::clone(plugins) as _).map_err(failed(dir))
 }
 
 pub(super) fn failed(path: &Path) -> impl Fn(io::Error) -> StartError {

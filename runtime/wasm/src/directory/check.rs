@@ -25,7 +25,7 @@ pub fn check_directory(dir: &Path, loader: &Loader) -> io::Result<Vec<Checked>> 
     let mut checked: Vec<Checked> = Vec::new();
     for stem in listing.plugins.keys() {
         let path = component_path(dir, stem);
-        let outcome = files::load(dir, stem, loader).and_then(|plugin| {
+        let outcome = files::load(dir, stem, loader).and_then(|(plugin, _)| {
             let name = plugin.config().name.clone();
             match owners.insert(name.clone(), path.clone()) {
                 Some(owner) => Err(PluginError::NameTaken { name, path: owner }),

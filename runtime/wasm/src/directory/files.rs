@@ -85,8 +85,15 @@ pub(super) fn component_path(dir: &Path, stem: &str) -> PathBuf {
     dir.join(format!("{stem}.wasm"))
 }
 
+/// What a plugin was loaded from.
+pub(super) struct Files {
+    pub(super) component: Vec<u8>,
+    /// Empty if there is no such file.
+    pub(super) settings: String,
+}
+
 /// Reads and loads the plugin `stem`.
-pub(super) fn load(dir: &Path, stem: &str, loader: &Loader) -> Result<Arc<Plugin>, PluginError> {
+pub(super) fn load(dir: &Path, stem: &str, loader: &Loader) -> Result<(Arc<Plugin>, Files), PluginError> {
     let (component, settings) = (component_path(dir, stem), dir.join(format!("{stem}.toml")));
     let text = match read(dir, &settings) {
         Ok(bytes) => String::from_utf8(bytes).map_err(|_| {
@@ -99,7 +106,10 @@ pub(super) fn load(dir: &Path, stem: &str, loader: &Loader) -> Result<Arc<Plugin
     let config =
         plugin_file::parse(stem, &text).map_err(|error| PluginError::PluginFile { path: settings, error })?;
     let wasm = read(dir, &component)?;
-    loader.load(&wasm, config).map_err(|error| PluginError::Load { path: component, error })
+    match loader.load(&wasm, config) {
+        Ok(plugin) => Ok((plugin, Files { component: wasm, settings: text })),
+        Err(error) => Err(PluginError::Load { path: component, error }),
+    }
 }
 
 /// Reads a file of `dir`, unless it is a link that leads elsewhere: who may write here may not thereby read the

@@ -4,6 +4,7 @@
 
 mod check;
 mod files;
+mod kept;
 mod ledger;
 mod watch;
 
@@ -17,6 +18,7 @@ use crate::plugin::{LoadError, Plugin};
 use crate::plugin_file::PluginFileError;
 
 pub use check::{Checked, check_directory};
+pub use kept::Kept;
 pub use watch::PluginDirectory;
 
 /// What happened in the directory.

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use notify::{RecursiveMode, Watcher};
 use parking_lot::{Condvar, Mutex};
 
-use super::files::{self, component_path};
+use super::files::{self, Files, component_path};
+use super::kept::Kept;
 use super::ledger::{Ledger, Step};
 use super::{Change, Listener, PluginError};
 use crate::limits::{RESCAN_EVERY, STABLE_AFTER};
-use crate::plugin::Loader;
+use crate::plugin::{Loader, Plugin};
 
 /// A plugin directory that is watched until this is dropped, which joins its thread.
 pub struct PluginDirectory {
@@ -24,12 +25,17 @@ pub struct PluginDirectory {
 }
 
 impl PluginDirectory {
-    /// Loads all plugins of `dir`, telling `listener`, and then watches for changes in a thread of its own.
-    pub fn open(dir: &Path, loader: Arc<Loader>, listener: Arc<dyn Listener>) -> io::Result<Self> {
+    /// Loads all plugins of `dir`, telling `listener`, and then watches for changes in a thread of its own. The files
+    /// of each are kept in `kept` before it is told of.
+    pub fn open(
+        dir: &Path,
+        (loader, kept): (Arc<Loader>, Arc<Kept>),
+        listener: Arc<dyn Listener>,
+    ) -> io::Result<Self> {
         let bell = Arc::new(Bell::default());
         // Watched before it is listed: what changes in between rings the bell.
         let watcher = watcher(dir, &bell);
-        let mut watch = Watch { dir: dir.to_owned(), loader, listener, ledger: Ledger::default() };
+        let mut watch = Watch { dir: dir.to_owned(), loader, kept, listener, ledger: Ledger::default() };
         let first = files::list(dir)?;
         for step in watch.ledger.adopt(first.plugins, Instant::now()) {
             watch.take(step);
@@ -112,6 +118,7 @@ impl Bell {
 struct Watch {
     dir: PathBuf,
     loader: Arc<Loader>,
+    kept: Arc<Kept>,
     listener: Arc<dyn Listener>,
     ledger: Ledger,
 }
@@ -152,18 +159,19 @@ impl Watch {
     }
 
     fn load(&mut self, stem: &str) {
-        let loaded = files::load(&self.dir, stem, &self.loader).and_then(|plugin| {
+        let loaded = files::load(&self.dir, stem, &self.loader).and_then(|(plugin, files)| {
             let name = &plugin.config().name;
             match self.ledger.rival(stem, name) {
                 Some(rival) => {
                     let path = component_path(&self.dir, rival);
                     Err(PluginError::NameTaken { name: name.clone(), path })
                 }
-                None => Ok(plugin),
+                None => Ok((plugin, files)),
             }
         });
         match loaded {
-            Ok(plugin) => {
+            Ok((plugin, files)) => {
+                self.keep(stem, &plugin, &files);
                 if let Some(name) = self.ledger.taken(stem, &plugin.config().name) {
                     self.listener.changed(Change::Removed { name });
                 }
@@ -173,6 +181,13 @@ impl Watch {
                 let name = self.ledger.handler(stem).unwrap_or(stem).to_owned();
                 self.listener.changed(Change::Failed { name, error });
             }
+        }
+    }
+
+    fn keep(&self, stem: &str, plugin: &Plugin, files: &Files) {
+        if let Err(error) = self.kept.keep(stem, plugin, files) {
+            let handler = &plugin.config().name;
+            tracing::warn!(handler, "the version is not kept, and cannot come back after a start: {error}");
         }
     }
 }

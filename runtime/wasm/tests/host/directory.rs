@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tidemill_wasm::Plugin;
-use tidemill_wasm::directory::{Change, Listener, PluginDirectory, PluginError, check_directory};
+use tidemill_wasm::directory::{Change, Kept, Listener, PluginDirectory, PluginError, check_directory};
 
 use crate::support::{GUEST, batch, call, loader};
 
@@ -25,6 +25,7 @@ impl Listener for Tell {
 
 pub(crate) struct Watched {
     dir: tempfile::TempDir,
+    kept: tempfile::TempDir,
     changes: Receiver<Change>,
     _watch: PluginDirectory,
 }
@@ -33,8 +34,10 @@ impl Watched {
     fn start(dir: tempfile::TempDir) -> Self {
         let (sender, changes) = sync_channel(100);
         let listener = Arc::new(Tell(Mutex::new(sender)));
-        let watch = PluginDirectory::open(dir.path(), Arc::new(loader()), listener).unwrap();
-        Self { dir, changes, _watch: watch }
+        let kept = tempfile::tempdir().unwrap();
+        let means = (Arc::new(loader()), Arc::new(Kept::open(kept.path()).unwrap()));
+        let watch = PluginDirectory::open(dir.path(), means, listener).unwrap();
+        Self { dir, kept, changes, _watch: watch }
     }
 
     pub(crate) fn empty() -> Self {
@@ -111,6 +114,27 @@ fn a_plugin_is_added_replaced_and_removed_while_it_is_watched() {
     assert_eq!(call(&first).unwrap(), call(&second).unwrap());
     fs::remove_file(watched.path().join("echo.wasm")).unwrap();
     assert_eq!(watched.removed(), "echo");
+}
+
+#[test]
+fn a_version_can_come_back_until_it_is_forgotten() {
+    let watched = Watched::empty();
+    put(watched.path(), "echo.toml", b"name = \"same\"\noutput = \"elsewhere\"");
+    put(watched.path(), "echo.wasm", &GUEST);
+    let plugin = watched.loaded();
+    let version = plugin.sha256();
+    fs::remove_file(watched.path().join("echo.wasm")).unwrap();
+    assert_eq!(watched.removed(), "same");
+    let kept = Kept::open(watched.kept.path()).unwrap();
+    let back = kept.load("same", version, &loader()).unwrap();
+    assert_eq!((back.config(), back.sha256()), (plugin.config(), version));
+    assert!(
+        kept.load("same", "another", &loader()).is_err() && kept.load("echo", version, &loader()).is_err()
+    );
+    kept.forget_others("same", &[version, "another"]).unwrap();
+    assert!(kept.load("same", version, &loader()).is_ok());
+    kept.forget_others("same", &[]).unwrap();
+    assert!(kept.load("same", version, &loader()).is_err());
 }
 
 #[test]
@@ -191,7 +215,8 @@ fn a_directory_that_is_missing_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let (sender, _changes) = sync_channel(100);
     let listener = Arc::new(Tell(Mutex::new(sender)));
-    let opened = PluginDirectory::open(&dir.path().join("nowhere"), Arc::new(loader()), listener);
+    let means = (Arc::new(loader()), Arc::new(Kept::open(&dir.path().join("kept")).unwrap()));
+    let opened = PluginDirectory::open(&dir.path().join("nowhere"), means, listener);
     assert_eq!(opened.err().unwrap().kind(), std::io::ErrorKind::NotFound);
 }
 
