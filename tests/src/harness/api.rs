@@ -62,6 +62,12 @@ impl Api {
             .is_ok_and(|answer| answer.status().is_success())
     }
 
+    /// Whether it says that its store takes nothing more, for a write or a sync failed.
+    pub fn store_has_stopped(&self) -> bool {
+        let answer = self.client.get(format!("{}/readyz", self.address)).send();
+        answer.and_then(|answer| answer.text()).is_ok_and(|problem| problem.contains("store-stopped"))
+    }
+
     /// Publishes lines of JSON, keyed by their `/key`.
     pub fn publish(&self, topic: &str, lines: &str, idempotency_key: Option<&str>) -> Result<Published> {
         let mut request = self
