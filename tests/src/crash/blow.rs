@@ -67,7 +67,7 @@ impl Blows {
 
     /// Power cuts, with the kills and failed syncs that go before them.
     pub(super) fn power_cuts(total: u64, fault: Fault) -> Self {
-        Self { total, plans: Some((fault, VecDeque::new())) }
+        Self { total, plans: Some((fault, VecDeque::from([Plan::first()]))) }
     }
 
     /// The next, after so many kills by name.

@@ -90,6 +90,16 @@ impl Plan {
         }
     }
 
+    /// The first of a run: under load, so that there is a store.
+    pub(super) fn first() -> Self {
+        Self::told("power cut at a moment", End::Cut, 300)
+    }
+
+    /// Whether syncs are to fail, which an opening may be refused for.
+    pub(super) fn fails_syncs(&self) -> bool {
+        matches!(self.syncs, Syncs::JournalFails(_) | Syncs::TablesFail)
+    }
+
     /// Puts it where the library reads it.
     pub(super) fn write(&self, state: &Path, data: &Path, seed: u64) -> Result<()> {
         let end = match self.end {

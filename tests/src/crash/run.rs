@@ -215,6 +215,10 @@ impl<'a> Run<'a> {
     fn died(&mut self, blow: &Blow, name: &'static str) -> Result<()> {
         *self.report.kills.entry(name).or_default() += 1;
         if let (Blow::Power(plan), Some(power)) = (blow, &self.process.power) {
+            if plan.fails_syncs() && !power.state.join("report").exists() {
+                // It was refused at its opening, and ended without a cut.
+                return Ok(());
+            }
             self.report.power.add(&power.state)?;
             self.report.cuts += u64::from(plan.end == End::Cut);
         }

@@ -65,7 +65,9 @@ impl Api {
     /// Whether it says that its store takes nothing more, for a write or a sync failed.
     pub fn store_has_stopped(&self) -> bool {
         let answer = self.client.get(format!("{}/readyz", self.address)).send();
-        answer.and_then(|answer| answer.text()).is_ok_and(|problem| problem.contains("store-stopped"))
+        answer
+            .and_then(reqwest::blocking::Response::text)
+            .is_ok_and(|problem| problem.contains("store-stopped"))
     }
 
     /// Publishes lines of JSON, keyed by their `/key`.

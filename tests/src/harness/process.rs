@@ -5,10 +5,10 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use super::Api;
 
@@ -50,6 +50,8 @@ pub struct Process {
     input: Option<ChildStdin>,
     address: String,
     log: Arc<Mutex<String>>,
+    /// They read what the process says, until it is gone.
+    readers: Vec<JoinHandle<()>>,
 }
 
 impl Process {
@@ -78,10 +80,9 @@ impl Process {
         let log = Arc::new(Mutex::new(String::new()));
         let out = child.stdout.take().context("the child has no standard output")?;
         let err = child.stderr.take().context("the child has no standard error")?;
-        collect(out, Arc::clone(&log));
-        collect(err, Arc::clone(&log));
+        let readers = vec![collect(out, Arc::clone(&log)), collect(err, Arc::clone(&log))];
         let input = child.stdin.take();
-        let mut process = Self { child, input, address: String::new(), log };
+        let mut process = Self { child, input, address: String::new(), log, readers };
         Ok(process.wait_ready(options)?.then_some(process))
     }
 
@@ -90,7 +91,12 @@ impl Process {
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait()? {
-                if may_be_killed && status.signal().is_some() {
+                for reader in self.readers.drain(..) {
+                    reader.join().map_err(|_| anyhow!("a thread that reads what tidemill says panicked"))?;
+                }
+                // An opening may be refused for a sync that the power-cut library let fail.
+                let was_refused = options.power.is_some() && self.log().contains("Input/output error");
+                if may_be_killed && (status.signal().is_some() || was_refused) {
                     return Ok(false);
                 }
                 bail!("tidemill ended with {status} before it was ready:\n{}", self.log());
@@ -165,14 +171,14 @@ impl Drop for Process {
 }
 
 /// Reads a stream of the child to its end, on a thread of its own, so that the child never waits for us.
-fn collect(stream: impl Read + Send + 'static, into: Arc<Mutex<String>>) {
+fn collect(stream: impl Read + Send + 'static, into: Arc<Mutex<String>>) -> JoinHandle<()> {
     thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
             let mut log = into.lock().unwrap_or_else(PoisonError::into_inner);
             log.push_str(&line);
             log.push('\n');
         }
-    });
+    })
 }
 
 /// The address in a line like `… http://127.0.0.1:4711 …`.
