@@ -3,8 +3,8 @@
 //! before, until a sync makes it durable. At the cut it takes a random subset of what was not synced back, and
 //! kills the process.
 //!
-//! What it does and when stands in the `plan` ([`plan`]) in the directory named by `TIDEMILL_POWER_CUT`; what it
-//! did it says in the `report` there. Syncs do not reach the device: they take [`ledger::SYNC_TAKES`].
+//! What it does and when stands in the `plan` in the directory named by `TIDEMILL_POWER_CUT`; what it
+//! did it says in the `report` there. Syncs do not reach the device: they take 200 µs instead.
 //!
 //! It knows no format of ours, and nothing of what the process is for. Linux with 64 bits only.
 
