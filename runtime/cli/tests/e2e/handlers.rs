@@ -134,8 +134,18 @@ fn partitions_are_raised_unless_a_state_would_lose_its_keys() {
     }
     assert_eq!(wait_for(&mill, "out", 32).len(), 32);
     let (_, topic) = mill.get("/v1/topics/in");
-    let used = topic["ranges"].as_array().unwrap().iter().filter(|range| range["end"] != 0);
-    assert_eq!(used.count(), 16);
+    let used =
+        |topic: &Value| topic["ranges"].as_array().unwrap().iter().filter(|range| range["end"] != 0).count();
+    assert_eq!(used(&topic), 16);
+
+    // And one that emits to a topic finds its new partitions, as publishers do.
+    assert_eq!(put("out", "").0, StatusCode::OK);
+    let keyed = (0..200).map(|key| format!("{{\"k\":\"{key}\"}}")).collect::<Vec<_>>().join("\n");
+    let request = mill.request(Method::POST, "/v1/topics/in/events?key=/k");
+    let published = mill.ask(request.header("content-type", "application/x-ndjson").body(keyed));
+    assert_eq!(published.0, StatusCode::OK, "{}", published.1);
+    assert_eq!(wait_for(&mill, "out", 232).len(), 232);
+    assert_eq!(used(&mill.get("/v1/topics/out").1), 16);
 
     let (status, problem) = put("numbers", "");
     assert_eq!(status, StatusCode::CONFLICT, "{problem}");

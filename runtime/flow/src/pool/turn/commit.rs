@@ -8,6 +8,7 @@ use tidemill_bus::transaction::{Cause, NewBlock, Progress, ProgressUpdate, State
 use tidemill_bus::{Partition, Transaction};
 
 use super::Work;
+use super::judge::topic_named;
 use crate::dead_letter::{DeadLetter, DeadLetters};
 use crate::driver::{Effects, Ending, Settlement, Taken};
 use crate::handler::Fault;
@@ -79,7 +80,7 @@ impl Work {
         letters: &[DeadLetter<'_>],
         blocks: &mut Vec<NewBlock>,
     ) -> Result<(), Fault> {
-        let topic = self.topic(cell, &self.settings.config.dead_letter_topic()).map_err(Fault::Host)?;
+        let topic = topic_named(cell, &self.settings.config.dead_letter_topic()).map_err(Fault::Host)?;
         let source = taken.batch.source;
         let dead = DeadLetters {
             handler: &self.settings.config.name,

@@ -1,6 +1,5 @@
 //! An output checked and its events scattered: where each topic leads, and what is refused.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use tidemill_bus::log::Topic;
@@ -52,21 +51,20 @@ impl Work {
     }
 
     /// Finds where each topic of the output leads.
-    fn find_targets(&mut self, cell: &Cell, worker: &mut Worker, checked: Checked<'_>) {
+    fn find_targets(&self, cell: &Cell, worker: &mut Worker, checked: Checked<'_>) {
         let output = checked.output();
         worker.targets.clear();
         if output.topics.is_empty() && !output.cause_of.is_empty() {
-            let settings = Arc::clone(&self.settings);
-            worker.targets.push(match settings.first_output() {
-                Some(name) => self.target(cell, name),
+            worker.targets.push(match self.settings.first_output() {
+                Some(name) => target(cell, name),
                 None => {
                     Target::Refused("emitted without a topic, and the first output is not one".to_owned())
                 }
             });
         }
         for name in &output.topics {
-            let target = if self.topics.contains_key(name) || self.settings.declares(name) {
-                self.target(cell, name)
+            let target = if self.settings.declares(name) {
+                target(cell, name)
             } else {
                 let name = crate::dead_letter::bounded(name);
                 Target::Refused(format!("emitted to the topic {name:?}, which it does not declare"))
@@ -74,33 +72,29 @@ impl Work {
             worker.targets.push(target);
         }
     }
+}
 
-    fn target(&mut self, cell: &Cell, name: &str) -> Target {
-        match self.topic(cell, name) {
-            Ok(topic) => Target::Topic { id: topic.id, partitions: topic.partitions },
-            Err(reason) => Target::Refused(reason),
-        }
+fn target(cell: &Cell, name: &str) -> Target {
+    match topic_named(cell, name) {
+        Ok(topic) => Target::Topic { id: topic.id, partitions: topic.partitions },
+        Err(reason) => Target::Refused(reason),
     }
+}
 
-    /// A topic by name, created if it is not there: those that are declared by name were created at
-    /// installation, so this comes once for each topic of a glob and after a deletion.
-    pub(super) fn topic(&mut self, cell: &Cell, name: &str) -> Result<Topic, String> {
-        if let Some(topic) = self.topics.get(name) {
-            return Ok(topic.clone());
+/// A topic by name as it is now, for its partitions may have been raised. Created if it is not there: those that
+/// are declared by name were created at installation, so that comes once for each topic of a glob and after a
+/// deletion.
+pub(super) fn topic_named(cell: &Cell, name: &str) -> Result<Topic, String> {
+    let log = &cell.core().log;
+    match log.topic(name) {
+        Some(topic) => Ok(topic),
+        None if cell.installed().topics_created.load(Relaxed) >= limits::OUTPUT_TOPICS => {
+            Err(format!("has created {} topics, which is the limit", limits::OUTPUT_TOPICS))
         }
-        let log = &cell.core().log;
-        let topic = match log.topic(name) {
-            Some(topic) => topic,
-            None if cell.installed().topics_created.load(Relaxed) >= limits::OUTPUT_TOPICS => {
-                return Err(format!("has created {} topics, which is the limit", limits::OUTPUT_TOPICS));
-            }
-            None => {
-                cell.installed().topics_created.fetch_add(1, Relaxed);
-                log.create_topic(name, None).map_err(|error| error.to_string())?
-            }
-        };
-        self.topics.insert(name.to_owned(), topic.clone());
-        Ok(topic)
+        None => {
+            cell.installed().topics_created.fetch_add(1, Relaxed);
+            log.create_topic(name, None).map_err(|error| error.to_string())
+        }
     }
 }
 

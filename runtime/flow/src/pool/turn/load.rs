@@ -1,9 +1,8 @@
 //! Where a driver begins: the epoch and the progress that the log has of it, or the start of a new group.
 
-use tidemill_bus::TopicId;
-use tidemill_bus::TopicPartition;
 use tidemill_bus::log::ReadError;
 use tidemill_bus::transaction::Progress;
+use tidemill_bus::{TopicId, TopicPartition};
 
 use super::Work;
 use crate::config;

@@ -1,6 +1,5 @@
 //! A driver's turn from mail to rest: what others sent is read, what the driver wants is done, up to one call.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,8 +37,6 @@ pub(crate) struct Work {
     pub(super) settings: Arc<Settings>,
     pub(super) instance: Option<Box<dyn Instance>>,
     pub(super) layers: Arc<Layers>,
-    /// Topics that it emits to, by name.
-    pub(super) topics: HashMap<String, Topic>,
     /// Operators that wait until what they sought is committed.
     pub(super) seekers: Vec<Arc<Latch>>,
     /// Why nothing that stands here can be relied on any more, if so.
@@ -75,7 +72,6 @@ impl Work {
             settings,
             instance: None,
             layers: Arc::new(Layers::new(Arc::clone(&core.log), key)),
-            topics: HashMap::new(),
             seekers: Vec::new(),
             broken: None,
         }
@@ -98,7 +94,6 @@ impl Work {
         if installed.generation() != self.settings.generation {
             self.settings = installed.settings();
             self.instance = None;
-            self.topics.clear();
             self.driver.renewed(installed.standing(self.settings.generation, Some(cell)));
             tidemill_bus::crash::point("plugin-swap");
         }
@@ -123,7 +118,6 @@ impl Work {
                     cell.installed().tally.aborted();
                     self.layers.aborted(token);
                     self.instance = None;
-                    self.topics.clear();
                 }
             }
         }
@@ -182,7 +176,6 @@ impl Work {
         }
     }
 
-    /// Reads epoch and progress.
     /// Shows others where the driver is.
     fn show(&self, view: &mut View) {
         view.inputs.clear();
