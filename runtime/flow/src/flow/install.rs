@@ -145,7 +145,8 @@ impl Shared {
         }
         self.handlers.write().insert(name, Arc::clone(&installed));
         self.draw_routes();
-        installed.cells.read().iter().for_each(Cell::rouse);
+        // A driver may have had a turn before there was a route to it: it looks again.
+        self.rouse_moved(&installed);
         Ok(())
     }
 
@@ -233,12 +234,16 @@ impl Shared {
             }
         }
         self.draw_routes();
-        for installed in handlers {
-            let cells: Vec<_> = installed.cells.read().iter().map(Arc::clone).collect();
-            cells.iter().filter(|cell| cell.wake_moved()).for_each(|cell| {
-                self.core.enqueue([Arc::clone(cell)]);
-            });
+        for installed in &handlers {
+            self.rouse_moved(installed);
         }
+    }
+
+    /// Has every driver of a handler look for more to read.
+    fn rouse_moved(&self, installed: &Installed) {
+        let cells = installed.cells.read();
+        let woken: Vec<_> = cells.iter().filter(|cell| cell.wake_moved()).map(Arc::clone).collect();
+        self.core.enqueue(woken);
     }
 
     /// A handler with state goes on only where all its inputs still have the same number of partitions.
