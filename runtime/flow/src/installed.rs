@@ -2,7 +2,7 @@
 //! it; decides nothing.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Condvar, Mutex, RwLock};
 use tidemill_bus::log::AdminError;
@@ -11,7 +11,7 @@ use tidemill_bus::{HandlerId, Log, TopicId};
 use crate::config::HandlerConfig;
 use crate::driver::{Gate, Standing};
 use crate::handler::Handler;
-use crate::note::Note;
+use crate::note::{self, Note};
 use crate::pool::Cell;
 use crate::scheduler::Slot;
 use crate::tally::Tally;
@@ -32,8 +32,8 @@ pub(crate) struct Installed {
     settings: RwLock<Arc<Settings>>,
     generation: AtomicU64,
     gate: AtomicU8,
-    /// Whether its state is of the version that it wants.
-    state_fits: AtomicBool,
+    /// The `state-version` of its state, as in its note.
+    state_version: AtomicU32,
     /// The trial of its newest version.
     pub(crate) trial: Trial,
     /// What the log remembers of it.
@@ -76,7 +76,7 @@ impl Installed {
             topics_created: AtomicUsize::new(0),
             generation: AtomicU64::new(settings.generation),
             gate: AtomicU8::new(if note.paused_since.is_some() { PAUSED } else { OPEN }),
-            state_fits: AtomicBool::new(note.fits(settings.config.state_version)),
+            state_version: AtomicU32::new(note.state_version),
             settings: RwLock::new(Arc::new(settings)),
             trial,
             note: Mutex::new(note),
@@ -98,30 +98,41 @@ impl Installed {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Has another version take the next calls; those under way end on theirs.
-    pub(crate) fn replace(&self, settings: Settings) {
-        let fits = self.note.lock().fits(settings.config.state_version);
+    /// Has another version take the next calls; those under way end on theirs. It is on trial if there is a `former`
+    /// one to come back. To be called by who changes handlers.
+    pub(crate) fn replace(&self, settings: Settings, former: Option<Arc<Settings>>) {
         let mut current = self.settings.write();
         let generation = settings.generation;
         assert!(generation > current.generation, "versions of {} are counted upwards", self.name);
-        self.state_fits.store(fits, Ordering::SeqCst);
+        match former {
+            Some(former) => self.trial.begin(generation, former),
+            None => self.trial.end(),
+        }
         *current = Arc::new(settings);
         self.generation.store(generation, Ordering::Release);
     }
 
-    /// Whether its drivers may begin something new.
-    pub(crate) fn gate(&self) -> Gate {
-        let open = self.gate.load(Ordering::SeqCst) == OPEN && self.state_fits.load(Ordering::SeqCst);
-        if open && !self.trial.has_failed(self.generation()) { Gate::Open } else { Gate::Closed }
+    /// Whether a driver that has `settings` may begin something new.
+    pub(crate) fn gate(&self, settings: &Settings) -> Gate {
+        let open = self.gate.load(Ordering::SeqCst) == OPEN && self.fits(settings);
+        if open && !self.trial.has_failed(settings.generation) { Gate::Open } else { Gate::Closed }
     }
 
-    /// How `generation` stands in the partition of `cell`.
-    pub(crate) fn standing(&self, generation: u64, cell: Option<&Cell>) -> Standing {
-        match cell {
-            Some(cell) if cell.has_proved(generation) => Standing::Proved,
-            _ if self.trial.is_of(generation) => Standing::OnTrial,
+    /// Whether its state is of the version that `settings` want.
+    fn fits(&self, settings: &Settings) -> bool {
+        note::fits(self.state_version.load(Ordering::SeqCst), settings.config.state_version)
+    }
+
+    /// The version in charge and how it stands in the partition of `cell`, both as they are at one moment: a version on
+    /// trial is never taken for one that is alone because the next has come in between.
+    pub(crate) fn standing(&self, cell: Option<&Cell>) -> (Arc<Settings>, Standing) {
+        let settings = self.settings.read();
+        let standing = match cell {
+            Some(cell) if cell.has_proved(settings.generation) => Standing::Proved,
+            _ if self.trial.is_of(settings.generation) => Standing::OnTrial,
             _ => Standing::Alone,
-        }
+        };
+        (Arc::clone(&settings), standing)
     }
 
     /// Whether `version` is noted to be in charge.
@@ -144,9 +155,9 @@ impl Installed {
 
     /// Why its state cannot be used by the version that it has, if so.
     pub(crate) fn unfit(&self) -> Option<String> {
-        let has = self.note.lock().state_version;
-        let wants = self.settings.read().config.state_version;
-        (!self.state_fits.load(Ordering::SeqCst)).then(|| {
+        let settings = self.settings();
+        let (has, wants) = (self.state_version.load(Ordering::SeqCst), settings.config.state_version);
+        (!self.fits(&settings)).then(|| {
             format!("its state is of state-version {has}, and it wants {wants}: reset its group, or adopt the state")
         })
     }
@@ -176,7 +187,7 @@ impl Installed {
     pub(crate) fn set_note(&self, log: &dyn Log, note: Note) -> Result<(), AdminError> {
         if self.note() != note {
             log.set_note(self.id, &note.encode())?;
-            self.state_fits.store(note.fits(self.settings.read().config.state_version), Ordering::SeqCst);
+            self.state_version.store(note.state_version, Ordering::SeqCst);
             *self.note.lock() = note;
         }
         Ok(())

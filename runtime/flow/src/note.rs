@@ -14,15 +14,15 @@ pub(crate) struct Note {
 
 const VERSION: u8 = 1;
 
+/// Whether a handler that wants state of `wanted` `state-version` can go on from state of `has`, which is 0 if there is none.
+pub(crate) fn fits(has: u32, wanted: u32) -> bool {
+    has == 0 || has == wanted
+}
+
 impl Note {
     /// `version` is in charge, and the state is of its `state_version` from now on.
     pub(crate) fn take_charge(&mut self, version: &str, state_version: u32) {
         (self.version, self.state_version) = (version.to_owned(), state_version);
-    }
-
-    /// Whether a handler that wants state of `state_version` can go on from the state that is there.
-    pub(crate) fn fits(&self, state_version: u32) -> bool {
-        self.state_version == 0 || self.state_version == state_version
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {

@@ -49,10 +49,10 @@ impl Trial {
         self.generation.store(generation, Ordering::Release);
     }
 
-    /// Ends the trial, one way or the other: what could have come back.
-    pub(crate) fn end(&self) -> Option<Arc<Settings>> {
+    /// Ends the trial, one way or the other.
+    pub(crate) fn end(&self) {
         self.generation.store(0, Ordering::Release);
-        self.inner.lock().former.take()
+        self.inner.lock().former = None;
     }
 
     /// What comes back if the newest version fails.

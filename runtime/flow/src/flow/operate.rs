@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use parking_lot::MutexGuard;
 use tidemill_bus::log::{ReadError, Topic};
 use tidemill_bus::{Offset, Partition};
 
@@ -67,7 +68,8 @@ impl Shared {
     pub(crate) fn pause(&self, name: &str) -> Result<(), OperateError> {
         let now_ms = self.core.log.now_ms();
         let pause = |_: &Installed, note: &mut Note| note.paused_since = note.paused_since.or(Some(now_ms));
-        self.noted(name, pause)?.pause();
+        let (_changing, installed) = self.noted(name, pause)?;
+        installed.pause();
         Ok(())
     }
 
@@ -82,7 +84,7 @@ impl Shared {
                 Ok(self.renew(&installed)?)
             };
         }
-        let installed = self.noted(name, |_, note| note.paused_since = None)?;
+        let (_changing, installed) = self.noted(name, |_, note| note.paused_since = None)?;
         installed.resume();
         if installed.trial.has_failed(installed.generation()) {
             // The former version could not come back, perhaps because the disk was full.
@@ -92,12 +94,12 @@ impl Shared {
         Ok(())
     }
 
-    /// Changes what the log remembers of a handler.
+    /// Changes what the log remembers of a handler. Nobody else changes it before the guard is dropped.
     pub(super) fn noted(
         &self,
         name: &str,
         change: impl FnOnce(&Installed, &mut Note),
-    ) -> Result<Arc<Installed>, OperateError> {
+    ) -> Result<(MutexGuard<'_, Change>, Arc<Installed>), OperateError> {
         let changing = self.changing.lock();
         if *changing == Change::Stopped {
             return Err(OperateError::Stopped);
@@ -107,7 +109,7 @@ impl Shared {
         change(&installed, &mut note);
         let refused = |source| OperateError::Note { handler: name.to_owned(), source };
         installed.set_note(&*self.core.log, note).map_err(refused)?;
-        Ok(installed)
+        Ok((changing, installed))
     }
 
     /// Sends a handler elsewhere; the latch opens when it is there.

@@ -89,12 +89,8 @@ impl Shared {
             return self.put_in(version);
         }
         let Version { generation, config, handler, former, .. } = version;
-        match former {
-            Some(former) => installed.trial.begin(generation, former),
-            None => drop(installed.trial.end()),
-        }
         let first_inputs = before.first_inputs.clone();
-        installed.replace(Settings { generation, config, handler, first_inputs });
+        installed.replace(Settings { generation, config, handler, first_inputs }, former);
         installed.cells.read().iter().for_each(Cell::rouse);
         Ok(())
     }
@@ -137,7 +133,7 @@ impl Shared {
             });
             *installed.trouble.lock() = gone_back.err();
         } else if installed.unproved() == 0 && self.note_proof(installed) {
-            drop(installed.trial.end());
+            installed.trial.end();
         }
     }
 
@@ -166,19 +162,19 @@ impl Shared {
     }
 
     pub(crate) fn adopt_state(&self, name: &str) -> Result<(), OperateError> {
-        let installed = self.noted(name, |installed, note| {
+        let (_changing, installed) = self.noted(name, |installed, note| {
             let settings = installed.settings();
             note.take_charge(settings.handler.version(), settings.config.state_version);
         })?;
-        drop(installed.trial.end());
         let settings = installed.settings();
         // Counted as another version: drivers that held it to be on trial look again.
-        installed.replace(Settings {
+        let same = Settings {
             generation: settings.generation + 1,
             config: settings.config.clone(),
             handler: Arc::clone(&settings.handler),
             first_inputs: settings.first_inputs.clone(),
-        });
+        };
+        installed.replace(same, None);
         installed.cells.read().iter().for_each(Cell::rouse);
         Ok(())
     }

@@ -32,6 +32,8 @@ pub(super) struct Kept {
 
 /// How far the clock goes while [`FakeLog::serve`] waits.
 const TICK: Duration = Duration::from_millis(1);
+/// A flow that hands nothing in for so many ticks has come to rest, and who waits for more waits in vain.
+const REST_TICKS: u32 = 60_000;
 
 /// How hostile it is.
 #[derive(Clone, Copy, Debug)]
@@ -156,10 +158,13 @@ impl FakeLog {
     pub(super) fn serve(&self, stop: &dyn Fn() -> bool) -> bool {
         {
             let mut inner = self.inner.lock();
+            let mut ticks = 0;
             while inner.submitted.is_empty() {
                 if stop() {
                     return false;
                 }
+                assert!(ticks < REST_TICKS, "the flow has come to rest, and the test waits for more");
+                ticks += 1;
                 // Time passes while nothing comes: what waits for it comes to its turn.
                 self.submitted.wait_for(&mut inner, TICK);
                 let passed = u64::try_from(TICK.as_micros()).unwrap();

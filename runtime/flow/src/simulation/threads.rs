@@ -5,17 +5,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use parking_lot::{Condvar, Mutex};
-use tidemill_bus::{DriverKey, Log, Partition};
+use tidemill_bus::{DriverKey, HandlerId, Log, Partition};
 
 use super::handler::{self, FLAWS, FakeHandler, Vice};
 use super::log::{FakeLog, Nature};
 use super::world::config;
 use crate::config::HandlerConfig;
+use crate::driver::Standing;
 use crate::flow::{Flow, Options, Seek, SeekError, SeekTo};
 use crate::handler::{Call, Fault, Handler, Instance, Pace};
+use crate::installed::{Installed, Settings};
 use crate::limits;
+use crate::note::Note;
 use crate::output::Output;
+use crate::scheduler::Slot;
 use crate::status::HandlerState;
+use crate::trial::Trial;
 
 const PARTITIONS: u32 = 3;
 
@@ -166,6 +171,33 @@ fn versions_come_and_go_under_load_and_leave_no_mark() {
     }
     committing(&log, || flow.stop());
     assert_eq!((outputs(&log), log.all("_dead.h").concat().len()), (3_030, 0));
+}
+
+#[test]
+fn a_version_on_trial_is_never_seen_without_its_trial() {
+    let handler = FakeHandler::new(1, &Arc::default());
+    let settings = |generation| Settings {
+        generation,
+        config: config(),
+        handler: Arc::new(handler::Shared(Arc::clone(&handler))),
+        first_inputs: Vec::new(),
+    };
+    let new = (settings(1), Note::default(), Trial::of(1, None, None));
+    let installed = Installed::new(HandlerId(1), Slot(0), new);
+    thread::scope(|scope| {
+        // Every other version is on trial.
+        scope.spawn(|| {
+            for generation in 2..=50_000 {
+                let former = (generation % 2 == 0).then(|| installed.settings());
+                installed.replace(settings(generation), former);
+            }
+        });
+        while installed.generation() < 50_000 {
+            let (seen, standing) = installed.standing(None);
+            let expected = if seen.generation % 2 == 0 { Standing::OnTrial } else { Standing::Alone };
+            assert_eq!(standing, expected, "version {}", seen.generation);
+        }
+    });
 }
 
 #[test]

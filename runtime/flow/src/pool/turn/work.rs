@@ -64,9 +64,9 @@ impl Work {
         key: DriverKey,
         topics: impl IntoIterator<Item = Topic>,
     ) -> Self {
-        let settings = installed.settings();
+        let (settings, standing) = installed.standing(None);
         let mut driver = Driver::new(key, topics);
-        driver.renewed(installed.standing(settings.generation, None));
+        driver.renewed(standing);
         Self {
             driver,
             settings,
@@ -92,9 +92,10 @@ impl Work {
     fn update(&mut self, cell: &Cell) {
         let installed = cell.installed();
         if installed.generation() != self.settings.generation {
-            self.settings = installed.settings();
+            let (settings, standing) = installed.standing(Some(cell));
+            self.settings = settings;
             self.instance = None;
-            self.driver.renewed(installed.standing(self.settings.generation, Some(cell)));
+            self.driver.renewed(standing);
             tidemill_bus::crash::point("plugin-swap");
         }
     }
@@ -161,7 +162,8 @@ impl Work {
     }
 
     fn step(&self, cell: &Cell) -> Step {
-        self.driver.step(cell.core().log.now_ms(), cell.installed().gate(), &self.settings.config)
+        let gate = cell.installed().gate(&self.settings);
+        self.driver.step(cell.core().log.now_ms(), gate, &self.settings.config)
     }
 
     fn rest(&self, cell: &Cell) -> Rest {
