@@ -1,6 +1,7 @@
 //! The events of the benchmarks: 100 bytes of JSON each with its key, in bodies that a client would send.
 
 use std::fmt::Write;
+use std::ops::RangeFrom;
 
 /// Bytes of a record: its key and its value.
 pub(super) const RECORD_BYTES: usize = 100;
@@ -35,9 +36,14 @@ impl Events {
     /// Appends one event as a line: a key of 7 bytes, a digit at `/m` that half of all have at 5 or above, and a
     /// number of its own at `/n`.
     pub(super) fn write(self, event: u64, body: &mut String) {
-        let (key, digit) = (event % self.keys, event / 7 % 10);
+        let (key, digit) = (event % self.keys, digit(event));
         writeln!(body, r#"{{"k":"k{key:06}","m":{digit},"n":1{event:011},"text":"{:x<45}"}}"#, "")
             .expect("writing to a string does not fail");
+    }
+
+    /// How many have one of these digits.
+    pub(super) fn with_digit(self, digits: RangeFrom<u64>) -> u64 {
+        (0..self.count).filter(|&event| digits.contains(&digit(event))).count() as u64
     }
 
     /// The number at `/n` of a line, back as the event that it was written for.
@@ -45,6 +51,10 @@ impl Events {
         let (_, number) = line.split_once(r#""n":1"#)?;
         number.get(..11)?.parse().ok()
     }
+}
+
+fn digit(event: u64) -> u64 {
+    event / 7 % 10
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ pub(super) struct Latency {
 pub(super) async fn run(args: &BenchArgs, events: u64) -> Result<Latency> {
     let sync_ms = syncs(&args.scratch)?;
     let events = Events { count: events, keys: KEYS };
-    let through = Through { plugin: "passthrough", config: "", partitions: 16, events };
+    let through = Through::echo(events, 16);
     let runtime = through.prepare(args).await?;
     through.post(&runtime, "resume").await?;
     let before = runtime.usage().await?;

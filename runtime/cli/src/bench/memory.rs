@@ -25,7 +25,7 @@ pub(super) async fn run(args: &BenchArgs) -> Result<(Run, u64)> {
 async fn resident(args: &BenchArgs, partitions: u32) -> Result<(Run, u64)> {
     // More keys than partitions, so that no partition is left without.
     let events = Events { count: EVENTS, keys: 100 * KEYS };
-    let through = Through { plugin: "passthrough", config: "", partitions, events };
+    let through = Through::echo(events, partitions);
     let runtime = through.prepare(args).await?;
     publish::publish(&runtime, INPUT, events.bodies()).await?;
     let (started, before) = (Instant::now(), runtime.usage().await?);

@@ -76,7 +76,7 @@ impl Workload {
     /// The handler, and what goes through it; `None` if the workload is not that alone.
     fn through(self, args: &BenchArgs) -> Option<Through> {
         let events = Events { count: args.events, keys: KEYS };
-        let echo = Through { plugin: "passthrough", config: "", partitions: 16, events };
+        let echo = Through::echo(events, 16);
         let aggregate = Through { plugin: "aggregate", config: "[config]\npointer = \"/m\"\n", ..echo };
         Some(match self {
             Self::W1 => echo,
@@ -86,11 +86,12 @@ impl Workload {
             Self::W2 => Through {
                 plugin: "json-filter",
                 config: "[config]\npointer = \"/m\"\ncomparison = \">=\"\nvalue = 5\nfields = [\"/k\", \"/n\"]\n",
+                outputs: events.with_digit(5..),
                 ..echo
             },
             Self::W3 => aggregate,
             Self::W3Many => Through { events: Events { keys: 1_000_000, ..events }, ..aggregate },
-            Self::Backlog => Through { events: Events { count: 5 * args.events, ..events }, ..echo },
+            Self::Backlog => Through::echo(Events { count: 5 * args.events, ..events }, 16),
             Self::Publish | Self::Latency | Self::Memory => return None,
         })
     }
