@@ -7,9 +7,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
-use tidemill_bus::Log;
 use tidemill_bus::log::AdminError;
 use tidemill_bus::store::Group;
+use tidemill_bus::{Log, Store};
 use tidemill_flow::Flow;
 use tidemill_flow::status::{HandlerState, HandlerStatus};
 
@@ -72,13 +72,7 @@ pub(super) async fn restore(
     State(api): State<Arc<Api>>,
     Names(name): Names<String>,
 ) -> Result<Json<GroupEntry>, Problem> {
-    let (changed, group) = (Arc::clone(&api), name.clone());
-    blocking(move || {
-        changed.store.restore_group(&group)?;
-        go_on(&changed.flow, &group)
-    })
-    .await??;
-    show(State(api), Names(name)).await
+    change(api, name, |store, group| store.restore_group(group).map(drop)).await
 }
 
 /// Gives a group a new beginning: without progress and state.
@@ -86,9 +80,18 @@ pub(super) async fn reset(
     State(api): State<Arc<Api>>,
     Names(name): Names<String>,
 ) -> Result<Json<GroupEntry>, Problem> {
+    change(api, name, |store, group| store.reset_group(group).map(drop)).await
+}
+
+/// Changes a group, and has its handler see it.
+async fn change(
+    api: Arc<Api>,
+    name: String,
+    change: fn(&Store, &str) -> Result<(), AdminError>,
+) -> Result<Json<GroupEntry>, Problem> {
     let (changed, group) = (Arc::clone(&api), name.clone());
     blocking(move || {
-        changed.store.reset_group(&group)?;
+        change(&changed.store, &group)?;
         go_on(&changed.flow, &group)
     })
     .await??;

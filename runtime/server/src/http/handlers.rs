@@ -8,7 +8,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use tidemill_bus::Partition;
 use tidemill_flow::status::{HandlerState, HandlerStatus, PartitionStatus, RefusedVersion};
-use tidemill_flow::{OperateError, Seek, SeekError, SeekTo, UnknownHandler};
+use tidemill_flow::{Flow, OperateError, Seek, SeekError, SeekTo, UnknownHandler};
 
 use super::extract::{Names, Settings};
 use super::problem::{Kind, Problem};
@@ -130,9 +130,7 @@ pub(super) async fn pause(
     State(api): State<Arc<Api>>,
     Names(name): Names<String>,
 ) -> Result<Json<HandlerEntry>, Problem> {
-    let (flow, handler) = (Arc::clone(&api.flow), name.clone());
-    blocking(move || flow.pause(&handler)).await??;
-    show(State(api), Names(name)).await
+    operate(api, name, Flow::pause).await
 }
 
 /// Gives the handler events again, also where it stands still.
@@ -140,9 +138,7 @@ pub(super) async fn resume(
     State(api): State<Arc<Api>>,
     Names(name): Names<String>,
 ) -> Result<Json<HandlerEntry>, Problem> {
-    let (flow, handler) = (Arc::clone(&api.flow), name.clone());
-    blocking(move || flow.resume(&handler)).await??;
-    show(State(api), Names(name)).await
+    operate(api, name, Flow::resume).await
 }
 
 /// Moves the handler.
@@ -172,8 +168,17 @@ pub(super) async fn adopt_state(
     State(api): State<Arc<Api>>,
     Names(name): Names<String>,
 ) -> Result<Json<HandlerEntry>, Problem> {
+    operate(api, name, Flow::adopt_state).await
+}
+
+/// Does something to a handler, and shows it.
+async fn operate(
+    api: Arc<Api>,
+    name: String,
+    operation: fn(&Flow, &str) -> Result<(), OperateError>,
+) -> Result<Json<HandlerEntry>, Problem> {
     let (flow, handler) = (Arc::clone(&api.flow), name.clone());
-    blocking(move || flow.adopt_state(&handler)).await??;
+    blocking(move || operation(&flow, &handler)).await??;
     show(State(api), Names(name)).await
 }
 
