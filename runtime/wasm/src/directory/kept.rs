@@ -74,8 +74,11 @@ impl Kept {
     }
 }
 
-/// Writes a file beside and renames it: whoever finds it finds all of it.
+/// Writes a file beside and renames it: whoever finds it finds all of it. After most starts it is there already.
 fn write(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    if fs::read(dir.join(name)).is_ok_and(|kept| kept == bytes) {
+        return Ok(());
+    }
     let beside = dir.join(format!(".{name}.tmp"));
     let mut file = fs::File::create(&beside)?;
     file.write_all(bytes)?;
