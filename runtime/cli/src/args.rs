@@ -57,9 +57,11 @@ Examples:
   tidemill tail quakes --from 2026-01-31T00:00:00Z")]
     Tail(TailArgs),
     /// List, show, create, raise and delete topics.
-    #[command(
-        after_help = "Examples:\n  tidemill topics\n  tidemill topics create quakes --partitions 8\n  tidemill topics raise quakes --partitions 16"
-    )]
+    #[command(after_help = "\
+Examples:
+  tidemill topics
+  tidemill topics create quakes --partitions 8
+  tidemill topics raise quakes --partitions 16")]
     Topics {
         #[command(subcommand)]
         command: Option<TopicsCommand>,

@@ -146,14 +146,13 @@ impl Committer {
             return Err(Abort::Poisoned(Arc::clone(why)));
         }
         check(&self.shared.view, transaction, bytes)?;
-        let repeated = match (&transaction.once, &transaction.producer) {
-            (Some(once), _) => self.remembered(once, known, now_ms)?,
-            (None, _) => None,
+        let mut repeated = match &transaction.once {
+            Some(once) => self.remembered(once, known, now_ms)?,
+            None => None,
         };
-        let repeated = match &transaction.producer {
-            Some(publish) if repeated.is_none() => self.numbered(publish, known, now_ms)?,
-            _ => repeated,
-        };
+        if let (Some(publish), None) = (&transaction.producer, &repeated) {
+            repeated = self.numbered(publish, known, now_ms)?;
+        }
         if repeated.is_none() {
             self.shared.room.admit(transaction.driver)?;
         }
