@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::serve::ListenerExt;
 use thiserror::Error;
 use tidemill_bus::journal::JournalOptions;
 use tidemill_bus::notice::Notice;
@@ -177,6 +178,13 @@ async fn serve(listener: tokio::net::TcpListener, router: axum::Router, mut stop
         // Whoever could say stop is gone: then it is time, too.
         let _ = stops.wait_for(|stopping| *stopping).await;
     };
+    // What is small must not wait for the acknowledgement of what was sent before: Nagle's algorithm and delayed
+    // acknowledgements together hold an answer back for up to 40 ms.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!("a connection sends with delay: {error}");
+        }
+    });
     if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
         tracing::error!("the API ended: {error}");
     }
