@@ -90,6 +90,12 @@ pub const READ_CACHE_BYTES_MAX: usize = 32 * MIB;
 pub const OVERLAY_BYTES_CHECKPOINT: usize = 64 * MIB;
 /// Bytes of deltas in memory at which commits wait for a checkpoint.
 pub const OVERLAY_BYTES_MAX: usize = 256 * MIB;
+/// Bytes of replayed changes that are gathered at an opening before they are sorted, half of what memory may hold of
+/// them at most: each merge builds what is in memory anew, so there should be few, and this much is held beside it.
+pub const REPLAY_BYTES_GATHERED: usize = 128 * MIB;
+/// Threads that sort them: more wait for memory.
+pub const REPLAY_THREADS_MAX: usize = 4;
+
 /// Bytes of journal not yet in the tables at which commits wait: it bounds the time to open.
 pub const UNPERSISTED_BYTES_MAX: u64 = 4 << 30;
 /// Longest time between two checkpoints while there is something to flush.

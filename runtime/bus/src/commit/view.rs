@@ -9,8 +9,8 @@ use super::groups::Groups;
 use super::tails::Tails;
 use crate::block::BlockHeader;
 use crate::tables::{
-    BrokenRow, Checkpoint, Deltas, EndRow, HandlerRow, NextId, Owner, ProgressRow, RowError, TableId, Tables,
-    TopicRow, Tree, TreeError, partition_of, partition_rest, topic_of,
+    BrokenRow, Checkpoint, DeltaError, Deltas, EndRow, Gathered, HandlerRow, NextId, Owner, ProgressRow,
+    RowError, TableId, Tables, TopicRow, Tree, TreeError, partition_of, partition_rest, topic_of,
 };
 use crate::topics::Catalog;
 use crate::{DriverKey, FrameNumber, HandlerId};
@@ -63,11 +63,30 @@ impl View {
     /// Applies a section of deltas of `driver` to the tables and follows its rows. What a driver that is stopped
     /// did later was built on the change that is broken: it is passed over, up to the section that lifts the stop.
     pub(crate) fn apply(&self, driver: DriverKey, section: &[u8]) -> Result<(), Arc<str>> {
+        self.follow_all((driver, section), |row| self.tables.apply(driver, section, row))
+    }
+
+    /// Follows the rows of a section that is replayed, as [`View::apply`] does, and leaves them in `gathered`.
+    pub(crate) fn gather(
+        &self,
+        driver: DriverKey,
+        section: &[u8],
+        gathered: &mut Gathered,
+    ) -> Result<(), Arc<str>> {
+        self.follow_all((driver, section), |row| self.tables.gather((driver, section), gathered, row))
+    }
+
+    /// Follows the rows that `read` reads of a section, unless its driver is stopped.
+    fn follow_all(
+        &self,
+        (driver, section): (DriverKey, &[u8]),
+        read: impl FnOnce(&mut dyn FnMut(Owner, &[u8], Option<&[u8]>)) -> Result<(), DeltaError>,
+    ) -> Result<(), Arc<str>> {
         if !self.broken.is_empty() && self.broken.contains_key(&driver) && !Deltas::lifts_stop(section) {
             return Ok(());
         }
         let mut followed = Ok(());
-        let applied = self.tables.apply(driver, section, |owner, rest, value| {
+        let applied = read(&mut |owner, rest, value| {
             if let (Ok(()), Err(error)) = (&followed, self.follow(owner, rest, value)) {
                 followed = Err(error);
             }
@@ -104,11 +123,11 @@ impl View {
         Some(Checkpoint { sealed: self.tables.seal()?, living })
     }
 
-    /// Flushes what was replayed before `frame`, if it is more than the `bytes_max` that memory may hold: nobody opens a store with a
-    /// longer tail than that, but tables that are made again are replayed from the first frame.
-    pub(crate) fn make_room(&self, frame: FrameNumber, bytes_max: usize) -> Result<(), TreeError> {
+    /// Flushes what was replayed before `frame`: nobody opens a store with a longer tail than memory may hold, but
+    /// tables that are made again are replayed from the first frame.
+    pub(crate) fn flush_before(&self, frame: FrameNumber) -> Result<(), TreeError> {
         let before = frame.0 - 1;
-        if before <= self.tables.applied() || self.tables.overlay_bytes() < bytes_max {
+        if before <= self.tables.applied() {
             return Ok(());
         }
         self.tables.set_applied(before);

@@ -7,6 +7,7 @@ mod log;
 mod open;
 mod options;
 mod read;
+mod replay;
 mod retention;
 mod room;
 mod settle;

@@ -9,15 +9,16 @@ use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 
 use super::background::{self, Pace};
+use super::replay::Replay;
 use super::{Inner, Shared, Store, StoreOptions};
+use crate::FrameNumber;
 use crate::clock::{AppendClock, Clock, SystemClock};
 use crate::commit::{Committer, LoadError, Meter, Queue, Room, View};
 use crate::disk::{Disk, Lock, LockError, RealDisk};
-use crate::journal::{self, Journal, Section};
+use crate::journal::{self, Journal};
 use crate::limits::LOCK_WAIT_MS;
 use crate::notice::{Notice, Notices};
 use crate::tables::{Tree, TreeError};
-use crate::{DriverKey, FrameNumber};
 
 /// Why a store could not be opened.
 #[derive(Debug, Error)]
@@ -107,11 +108,12 @@ impl Store {
         let view = parts.view;
         let persisted = FrameNumber(view.tables.persisted());
         let bytes_max = options.checkpoints.bytes_max;
+        let mut replay = Replay::new((&view, &parts.notices), bytes_max);
         let (journal, recovery) =
             Journal::open(parts.disk, options.journal, persisted, &mut |frame, section| {
-                view.make_room(frame, bytes_max).map_err(|error| error.to_string())?;
-                replay((&view, &parts.notices), frame, section)
+                replay.section(frame, section)
             })?;
+        replay.finish();
         view.tables.set_applied(recovery.last.0);
         if recovery.frames_mended > 0 {
             parts.notices.push(Notice::Mended(recovery.frames_mended));
@@ -139,24 +141,4 @@ impl Store {
         let threads = Mutex::new(threads);
         Ok(Self { inner: Arc::new(Inner { shared, committer, threads, recovery, _lock: lock }) })
     }
-}
-
-/// Plays a section of a frame into memory, as it was when the frame was committed.
-fn replay(
-    (view, notices): (&View, &Notices),
-    frame: FrameNumber,
-    section: &Section<'_>,
-) -> Result<(), Arc<str>> {
-    match section {
-        Section::Blocks(headers) => view.recover(headers),
-        Section::Delta(delta) => view.apply(delta.owner, delta.bytes)?,
-        Section::BrokenDelta { owner } if *owner == DriverKey::NONE => {
-            return Err("a change of the store's metadata is broken".into());
-        }
-        Section::BrokenDelta { owner } if *owner == DriverKey::PUBLISHERS => {
-            notices.push(Notice::PublishesForgotten(frame));
-        }
-        Section::BrokenDelta { owner } => view.stop(*owner, frame),
-    }
-    Ok(())
 }

@@ -10,6 +10,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::Living;
 use super::delta::{DeltaError, Deltas};
+use super::gathered::Gathered;
 use super::key::{KEY_PREFIX_BYTES, Owner, TableId};
 use super::overlay::{Newest, Overlay};
 use super::tree::{Tree, TreeError, TreeFault};
@@ -95,6 +96,31 @@ impl Tables {
             newest.put(owner, rest, value);
             row(owner, rest, value);
         })
+    }
+
+    /// Reads a section as [`Tables::apply`] does, and leaves its rows in `gathered`, to be merged before anybody reads
+    /// them.
+    pub(crate) fn gather(
+        &self,
+        (driver, section): (DriverKey, &[u8]),
+        gathered: &mut Gathered,
+        mut row: impl FnMut(Owner, &[u8], Option<&[u8]>),
+    ) -> Result<(), DeltaError> {
+        Deltas::read(driver, section, |owner, rest, value| {
+            if owner.table == TableId::Broken {
+                // These rows are put by a replay, too, and must not be mixed up in their order.
+                self.overlays.read().newest.put(owner, rest, value);
+            } else {
+                gathered.push(owner, rest, value);
+            }
+            row(owner, rest, value);
+        })
+    }
+
+    /// Applies what was gathered, of frames after all that was applied before.
+    pub(crate) fn merge(&self, gathered: &mut Gathered) {
+        let newest = Arc::clone(&self.overlays.read().newest);
+        gathered.merge_into(&newest);
     }
 
     /// Puts one row of the frame that is being applied.

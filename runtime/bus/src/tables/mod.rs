@@ -8,6 +8,7 @@
 mod check;
 mod delta;
 mod files;
+mod gathered;
 mod key;
 mod layers;
 mod living;
@@ -18,8 +19,9 @@ mod reread;
 mod rows;
 mod tree;
 
-pub(crate) use delta::Deltas;
+pub(crate) use delta::{DeltaError, Deltas};
 pub use files::BrokenTable;
+pub(crate) use gathered::Gathered;
 pub(crate) use key::{Owner, TableId, partition_of, partition_rest, topic_of, topic_rest};
 pub(crate) use layers::{Checkpoint, Tables};
 pub use living::Living;

@@ -1,6 +1,7 @@
 //! The newest values of rows that a checkpoint has not taken yet, in memory, each row once however often it
 //! was written. Grouped by owner, so that drivers do not meet. Knows no frame and no tree.
 
+use std::cmp::Ordering::{Equal, Greater, Less};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,32 +17,59 @@ pub(crate) type Newest = Option<Vec<u8>>;
 /// What a row costs in memory beside its key and value, by estimate.
 const ROW_OVERHEAD_BYTES: usize = 96;
 
+/// The rows of an owner by their own parts of the key.
+type Rows = BTreeMap<Box<[u8]>, Newest>;
+
 #[derive(Default)]
 pub(crate) struct Overlay {
-    owners: DashMap<Owner, BTreeMap<Box<[u8]>, Newest>>,
+    owners: DashMap<Owner, Rows>,
     bytes: AtomicUsize,
 }
 
 impl Overlay {
     /// Puts or deletes a row. A row written before keeps its memory.
     pub(crate) fn put(&self, owner: Owner, rest: &[u8], value: Option<&[u8]>) {
+        let (grown, shrunk) = put_into(&mut self.owners.entry(owner).or_default(), rest, value);
+        self.bytes.fetch_add(grown, Ordering::Relaxed);
+        self.bytes.fetch_sub(shrunk, Ordering::Relaxed);
+    }
+
+    /// Puts or deletes rows of `owner`, sorted by key without repetition.
+    pub(crate) fn put_sorted<'a>(
+        &self,
+        owner: Owner,
+        sorted: impl ExactSizeIterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    ) {
         let mut rows = self.owners.entry(owner).or_default();
-        let new = value.map_or(0, <[u8]>::len);
-        if let Some(newest) = rows.get_mut(rest) {
-            let old = newest.as_ref().map_or(0, Vec::len);
-            match (newest, value) {
-                (Some(newest), Some(value)) => {
-                    newest.clear();
-                    newest.extend_from_slice(value);
-                }
-                (newest, value) => *newest = value.map(<[u8]>::to_vec),
+        let (mut grown, mut shrunk) = (0, 0);
+        if sorted.len() < rows.len() / 8 {
+            for (rest, value) in sorted {
+                let (more, less) = put_into(&mut rows, rest, value);
+                (grown, shrunk) = (grown + more, shrunk + less);
             }
-            self.bytes.fetch_add(new, Ordering::Relaxed);
-            self.bytes.fetch_sub(old, Ordering::Relaxed);
         } else {
-            rows.insert(rest.into(), value.map(<[u8]>::to_vec));
-            self.bytes.fetch_add(rest.len() + new + ROW_OVERHEAD_BYTES, Ordering::Relaxed);
+            // The map is built anew of both: that takes a look at each row's neighbour, and no search.
+            let (mut old, mut new) = (std::mem::take(&mut *rows).into_iter().peekable(), sorted.peekable());
+            let merged = std::iter::from_fn(|| {
+                let order = match (old.peek(), new.peek()) {
+                    (Some((old, _)), Some((new, _))) => (**old).cmp(new),
+                    (Some(_), None) => Less,
+                    (None, _) => Greater,
+                };
+                if order == Less {
+                    return old.next();
+                }
+                let (rest, value) = new.next()?;
+                if let Some((rest, replaced)) = old.next_if(|_| order == Equal) {
+                    shrunk += row_len(&rest, replaced.as_deref());
+                }
+                grown += row_len(rest, value);
+                Some((rest.into(), value.map(<[u8]>::to_vec)))
+            });
+            *rows = merged.collect();
         }
+        self.bytes.fetch_add(grown, Ordering::Relaxed);
+        self.bytes.fetch_sub(shrunk, Ordering::Relaxed);
     }
 
     /// The newest value of a row, if it was written since the overlay began.
@@ -98,4 +126,26 @@ impl Overlay {
         });
         take(&mut entries);
     }
+}
+
+/// What a row that was not there takes of memory.
+fn row_len(rest: &[u8], value: Option<&[u8]>) -> usize {
+    rest.len() + value.map_or(0, <[u8]>::len) + ROW_OVERHEAD_BYTES
+}
+
+/// Puts or deletes a row; by how much memory grew, and by how much it shrank.
+fn put_into(rows: &mut Rows, rest: &[u8], value: Option<&[u8]>) -> (usize, usize) {
+    let Some(newest) = rows.get_mut(rest) else {
+        rows.insert(rest.into(), value.map(<[u8]>::to_vec));
+        return (row_len(rest, value), 0);
+    };
+    let old = newest.as_ref().map_or(0, Vec::len);
+    match (newest, value) {
+        (Some(newest), Some(value)) => {
+            newest.clear();
+            newest.extend_from_slice(value);
+        }
+        (newest, value) => *newest = value.map(<[u8]>::to_vec),
+    }
+    (value.map_or(0, <[u8]>::len), old)
 }

@@ -370,7 +370,7 @@ fn time_between_checkpoints() {
 }
 
 /// For every bound the test that drives it to full, with its file.
-const DRIVEN: [(&str, &str, &str); 39] = [
+const DRIVEN: [(&str, &str, &str); 41] = [
     ("SEGMENT_BYTES", "tests/store/bounds.rs", "segments_and_what_is_kept_of_them"),
     ("FIRST_SEGMENT_BYTES", "tests/store/bounds.rs", "segments_and_what_is_kept_of_them"),
     ("FRAME_BYTES_MAX", "tests/journal/basics.rs", "a_frame_beyond_the_bound_is_refused"),
@@ -418,6 +418,16 @@ const DRIVEN: [(&str, &str, &str); 39] = [
     ("READ_CACHE_BYTES_MAX", "src/store/read.rs", "when_full_the_blocks_read_first_go"),
     ("OVERLAY_BYTES_CHECKPOINT", "tests/store/bounds.rs", "changes_in_memory"),
     ("OVERLAY_BYTES_MAX", "tests/store/bounds.rs", "changes_in_memory"),
+    (
+        "REPLAY_BYTES_GATHERED",
+        "src/store/replay.rs",
+        "no_more_is_gathered_than_the_bound_and_a_frame_and_nothing_is_lost",
+    ),
+    (
+        "REPLAY_THREADS_MAX",
+        "src/tables/gathered.rs",
+        "many_rows_of_many_owners_are_merged_by_several_threads",
+    ),
     ("UNPERSISTED_BYTES_MAX", "tests/store/bounds.rs", "journal_that_is_not_in_the_tables"),
     ("CHECKPOINT_INTERVAL", "tests/store/bounds.rs", "time_between_checkpoints"),
     (
