@@ -40,6 +40,10 @@ Examples:
   tidemill check --config tidemill.toml --plugins plugins
   tidemill check --data data")]
     Check(CheckArgs),
+    /// Compile the component at standard input to machine code at standard output, within limits: what the runtime
+    /// starts for each plugin that it does not know yet.
+    #[command(hide = true)]
+    Compile(CompileArgs),
     /// Build a Rust handler crate into a component without WASI imports.
     #[command(after_help = "Example:\n  tidemill build my-handler --out plugins")]
     Build(BuildArgs),
@@ -138,6 +142,14 @@ pub(crate) struct RunArgs {
     /// How log lines are written: text on a terminal, JSON elsewhere, unless told.
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub log: Option<LogFormat>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompileArgs {
+    /// Seconds of processor time.
+    pub cpu_seconds: u64,
+    /// Bytes of address space.
+    pub memory_bytes: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -13,3 +13,4 @@ mod tasks;
 pub use config::Config;
 pub use runtime::{Runtime, StartError};
 pub use tidemill_bus::check as check_store;
+pub use tidemill_wasm::compile::serve as compile;

@@ -1,4 +1,4 @@
-//! Compiled components on disk, so that a restart compiles nothing. Owns the files; knows no handler.
+//! Compiled components on disk, so that a restart compiles nothing. Owns the files; knows no handler and no compiler.
 //!
 //! An entry is the SHA-256 of the machine code, then the machine code. Its name is the SHA-256 of the component
 //! and of the engine's settings and version: another engine never finds it.
@@ -14,6 +14,7 @@ use std::time::SystemTime;
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 
+use crate::compile::Code;
 use crate::limits::CACHE_ENTRIES;
 
 const DIGEST_BYTES: usize = 32;
@@ -39,7 +40,7 @@ impl Cache {
     pub(crate) fn get(&self, engine: &wasmtime::Engine, wasm: &[u8]) -> Option<Component> {
         let path = self.path(engine, wasm);
         let entry = fs::read(&path).ok()?;
-        match verified(&entry).map(|code| deserialize(engine, code)) {
+        match verified(entry).map(|code| code.component(engine)) {
             Some(Ok(component)) => Some(component),
             Some(Err(error)) => {
                 tracing::warn!(path = %path.display(), "compiling anew, the engine refuses the cached code: {error:#}");
@@ -53,23 +54,16 @@ impl Cache {
     }
 
     /// Keeps what `wasm` was compiled to. Written beside and renamed: a reader sees all of it or none.
-    pub(crate) fn put(
-        &self,
-        engine: &wasmtime::Engine,
-        wasm: &[u8],
-        component: &Component,
-    ) -> wasmtime::Result<()> {
-        let code = component.serialize()?;
+    pub(crate) fn put(&self, engine: &wasmtime::Engine, wasm: &[u8], code: &Code) -> io::Result<()> {
         let path = self.path(engine, wasm);
         let number = self.written.fetch_add(1, Ordering::Relaxed);
         let beside = path.with_extension(format!("{}-{number}.tmp", std::process::id()));
         let mut file = fs::File::create(&beside)?;
-        file.write_all(&Sha256::digest(&code))?;
-        file.write_all(&code)?;
+        file.write_all(&Sha256::digest(code.bytes()))?;
+        file.write_all(code.bytes())?;
         drop(file);
         fs::rename(&beside, &path)?;
-        self.forget_oldest()?;
-        Ok(())
+        self.forget_oldest()
     }
 
     fn path(&self, engine: &wasmtime::Engine, wasm: &[u8]) -> PathBuf {
@@ -93,18 +87,10 @@ impl Cache {
 }
 
 /// The machine code of an entry, if it is what was written.
-fn verified(entry: &[u8]) -> Option<&[u8]> {
-    let (digest, code) = entry.split_first_chunk::<DIGEST_BYTES>()?;
-    (Sha256::digest(code)[..] == digest[..]).then_some(code)
-}
-
-#[expect(unsafe_code, reason = "machine code is taken from disk; there is no safe way to do that")]
-fn deserialize(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: wasmtime asks that `code` is what `Component::serialize` once gave, unchanged. `Cache::put` writes
-    // nothing else, and the digest beside the code, verified by our caller, finds what a disk or a cut broke. A
-    // digest does not stop somebody who means harm: that nobody else writes the directory is kept by its mode
-    // (0700, set by `Cache::open`), and that its owner does not is the operator's promise, as for the binary.
-    unsafe { Component::deserialize(engine, code) }
+fn verified(mut entry: Vec<u8>) -> Option<Code> {
+    let digest: [u8; DIGEST_BYTES] = *entry.first_chunk()?;
+    entry.drain(..DIGEST_BYTES);
+    (Sha256::digest(&entry)[..] == digest).then(|| Code::from_cache(entry))
 }
 
 /// Hashes with SHA-256: the standard library's hasher may differ between its versions.

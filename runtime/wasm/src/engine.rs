@@ -82,7 +82,12 @@ impl Engine {
     }
 }
 
-/// What all guests run with. The same inputs give the same bytes: NaNs are canonical, and what depends on the
+/// An engine that compiles for all others and runs nothing: it reserves no memory and has no thread.
+pub(crate) fn for_compiling() -> wasmtime::Result<wasmtime::Engine> {
+    wasmtime::Engine::new(&config())
+}
+
+/// What all guests are compiled for and run with. The same inputs give the same bytes: NaNs are canonical, and what depends on the
 /// machine or on other threads is off.
 fn config() -> Config {
     let mut config = Config::new();

@@ -5,6 +5,7 @@
 //! of a plugin's way in: found in the directory, its file read, compiled or taken from the cache, checked,
 //! instantiated, called.
 
+pub mod compile;
 pub mod directory;
 pub mod document;
 pub mod limits;
@@ -26,6 +27,7 @@ mod random;
 mod ticker;
 
 pub use cache::Cache;
+pub use compile::{CompileError, CompileLimits, Compiler};
 pub use engine::{Allocation, Engine, EngineError};
 pub use logs::{Level, LogLine, LogSink};
 pub use plugin::{LoadError, Loader, Plugin};

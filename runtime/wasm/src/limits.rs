@@ -37,6 +37,26 @@ pub const WATERMARK_PERCENT: usize = 75;
 /// Frames of a backtrace that is kept: deep recursion would fill the dead letters with one line.
 pub const BACKTRACE_FRAMES: usize = 20;
 
+/// Processor time of a compilation. Our guests take a second and a half for a MiB (130 KiB in 0.2 s, both cores), so
+/// that the largest language runtimes (Python, 40 MiB) take a minute: twice that.
+pub const COMPILE_CPU: Duration = Duration::from_mins(2);
+
+/// Bytes of address space of a compilation, with what the allocator and the threads' stacks reserve and never touch:
+/// a hundred times what the largest plugins have.
+pub const COMPILE_MEMORY_BYTES: u64 = 4 << 30;
+
+/// Time on the clock of a compilation: all of its processor time at the share that is left to it beside workers that
+/// have something to do all the time (see [`COMPILE_NICE`]).
+pub const COMPILE_TIME: Duration = Duration::from_mins(10);
+
+/// By how much the priority of a compilation is lowered. At 10 the kernel gives it a tenth of a core that others want
+/// all the time, and all of one that is idle; at the most, 19, a new version would wait for seconds where it now
+/// waits for one.
+pub const COMPILE_NICE: i32 = 10;
+
+/// Bytes that are kept of what the compiler says when it fails.
+pub const COMPILE_WORDS_BYTES: u64 = 4 << 10;
+
 /// Compiled components that are kept: some versions of some dozen plugins, at about three times their size.
 pub const CACHE_ENTRIES: usize = 100;
 

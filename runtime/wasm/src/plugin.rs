@@ -14,6 +14,7 @@ use wasmtime::component::{
 };
 
 use crate::cache::{Cache, hex};
+use crate::compile::{CompileError, Compiler};
 use crate::engine::{Engine, EngineError};
 use crate::imports;
 use crate::instance::{Checked, Guest, Instance, Params, Returned};
@@ -40,6 +41,9 @@ pub enum LoadError {
     /// Wasm that the engine refuses.
     #[error("not a valid component: {0}")]
     Invalid(String),
+    /// Wasm of which no machine code was made.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
     /// It wants what handlers do not get.
     #[error("imports what is not granted: {}{}", .0.join(", "), hint(.0))]
     NotGranted(Vec<String>),
@@ -80,23 +84,36 @@ fn hint(imports: &[String]) -> &'static str {
     }
 }
 
-/// Turns bytes into handlers, with one engine and one cache.
+/// Turns bytes into handlers, with one engine, one compiler and one cache.
 pub struct Loader {
     engine: Arc<Engine>,
+    compiler: Compiler,
     cache: Option<Cache>,
     linker: Linker<Guest>,
     logs: Arc<dyn LogSink>,
 }
 
 impl Loader {
-    /// A loader whose handlers log to `logs`; without a cache every load compiles.
+    /// A loader whose handlers log to `logs`; without a cache every load compiles. It compiles in this process,
+    /// unless it is told otherwise ([`Loader::compiled_by`]).
     pub fn new(
         engine: Arc<Engine>,
         cache: Option<Cache>,
         logs: Arc<dyn LogSink>,
     ) -> Result<Self, EngineError> {
         let linker = imports::linker(engine.wasmtime()).map_err(EngineError::Build)?;
-        Ok(Self { engine, cache, linker, logs })
+        Ok(Self { engine, compiler: Compiler::here(), cache, linker, logs })
+    }
+
+    /// The same loader with another compiler.
+    #[must_use]
+    pub fn compiled_by(self, compiler: Compiler) -> Self {
+        Self { compiler, ..self }
+    }
+
+    /// Compiles nothing from now on; a child that compiles is ended. What the cache has is loaded all the same.
+    pub(crate) fn stop_compiling(&self) {
+        self.compiler.stop();
     }
 
     /// Makes a handler of the component `wasm`, run as `config` says. Compiles it unless it is in the cache, which
@@ -130,12 +147,16 @@ impl Loader {
         if let Some(component) = self.cache.as_ref().and_then(|cache| cache.get(engine, wasm)) {
             return Ok(component);
         }
-        let component =
-            Component::from_binary(engine, wasm).map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
+        let invalid = |error: wasmtime::Error| LoadError::Invalid(format!("{error:#}"));
+        let code = self.compiler.compile(engine, wasm).map_err(|error| match error {
+            CompileError::Invalid(why) => LoadError::Invalid(why),
+            error => LoadError::Compile(error),
+        })?;
+        let component = code.component(engine).map_err(invalid)?;
         if let Some(cache) = &self.cache
-            && let Err(error) = cache.put(engine, wasm, &component)
+            && let Err(error) = cache.put(engine, wasm, &code)
         {
-            tracing::warn!("not keeping the compiled component: {error:#}");
+            tracing::warn!("not keeping the compiled component: {error}");
         }
         Ok(component)
     }

@@ -5,7 +5,7 @@ use std::fs;
 use crate::root;
 
 /// Each bound of `runtime/wasm/src/limits.rs`, and the test that drives it, `FILE:FUNCTION` from `runtime/wasm`.
-const WASM: [(&str, &str); 18] = [
+const WASM: [(&str, &str); 23] = [
     ("INSTANCES", "tests/host/calls.rs:a_pool_without_a_free_place_is_the_hosts_fault_and_recovers"),
     ("CORE_INSTANCES_PER_INSTANCE", "tests/host/bounds.rs:a_component_has_so_many_core_instances"),
     ("TABLES_PER_INSTANCE", "tests/host/bounds.rs:a_component_has_so_many_tables_of_so_many_entries"),
@@ -19,6 +19,17 @@ const WASM: [(&str, &str); 18] = [
     ("INSTANTIATION_DEADLINE", "tests/host/bounds.rs:an_instantiation_that_never_ends_meets_its_deadline"),
     ("WATERMARK_PERCENT", "tests/host/calls.rs:an_instance_that_leaks_is_replaced_and_goes_on"),
     ("BACKTRACE_FRAMES", "tests/host/vices.rs:endless_recursion_is_a_trap_with_its_first_frames"),
+    ("COMPILE_CPU", "tests/host/compiling.rs:the_child_is_told_its_limits_and_has_an_environment_of_its_own"),
+    (
+        "COMPILE_MEMORY_BYTES",
+        "tests/host/compiling.rs:the_child_is_told_its_limits_and_has_an_environment_of_its_own",
+    ),
+    ("COMPILE_TIME", "tests/host/compiling.rs:a_compilation_that_takes_too_long_is_ended"),
+    (
+        "COMPILE_NICE",
+        "../cli/tests/e2e/compiling.rs:a_compilation_has_limits_and_a_lower_priority_before_it_reads_anything",
+    ),
+    ("COMPILE_WORDS_BYTES", "tests/host/compiling.rs:last_words_are_cut_and_read_to_their_end"),
     ("CACHE_ENTRIES", "tests/host/caching.rs:only_the_newest_entries_are_kept"),
     ("PLUGIN_BYTES", "tests/host/bounds.rs:a_plugin_has_so_many_bytes"),
     ("LOG_LINE_BYTES", "tests/host/vices.rs:log_lines_are_cut_rationed_and_placed"),

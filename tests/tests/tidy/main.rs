@@ -141,7 +141,7 @@ fn every_guest_is_used_by_a_test() {
 /// Files that may hold unsafe code: machine code taken from the disk, generated bindings, and what stands between a
 /// process and libc.
 const UNSAFE: [&str; 4] = [
-    "runtime/wasm/src/cache.rs",
+    "runtime/wasm/src/compile/code.rs",
     "sdk/rust/src/bindings.rs",
     "tests/power-cut/src/calls.rs",
     "tests/power-cut/src/kernel.rs",

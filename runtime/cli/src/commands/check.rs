@@ -1,12 +1,13 @@
 //! `tidemill check`: is the configuration valid, and every plugin; is a store whole? Starts nothing, leaves nothing
 //! behind.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::json;
 use tidemill_server::Config;
+use tidemill_server::config::CompileProgram;
 use tidemill_server::runtime::{PluginReport, check_plugins};
 
 use crate::args::{CheckArgs, ConfigArgs};
@@ -35,7 +36,18 @@ pub(crate) fn config(args: &ConfigArgs) -> Result<Config> {
     if let Some(plugins) = &args.plugins {
         config.plugins.clone_from(plugins);
     }
+    config.compile.program = Some(compiler()?);
     Ok(config)
+}
+
+/// This very program as the one that compiles, also when its file was replaced since it was started: what it compiles
+/// must fit.
+fn compiler() -> Result<CompileProgram> {
+    let link = PathBuf::from("/proc/self/exe");
+    let path = if link.exists() { link } else { std::env::current_exe().context("finding this program")? };
+    // Our allocator takes a GiB of address space at its start, which the limit of memory would count.
+    let environment = vec![("MIMALLOC_ARENA_RESERVE".into(), "0".into())];
+    Ok(CompileProgram { path, arguments: vec!["compile".into()], environment })
 }
 
 pub(crate) fn check(args: &CheckArgs, output: Output) -> Result<ExitCode> {

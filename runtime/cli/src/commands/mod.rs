@@ -24,6 +24,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     match args.command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::check(&args, output),
+        Command::Compile(args) => Ok(tidemill_server::compile(args.cpu_seconds, args.memory_bytes)),
         Command::Build(args) => build::build(args, output),
         Command::Publish(args) => remote(&url, async |client| publish::publish(client, args, output).await),
         Command::Tail(args) => remote(&url, async |client| tail::tail(client, args, output).await),

@@ -29,13 +29,13 @@ static PLUGINS: LazyLock<PathBuf> = LazyLock::new(|| {
 const SUMS: &str = "inputs = [\"numbers\"]\noutput = \"sums\"\n[config]\npointer = \"/n\"\n";
 
 /// A directory in which the plugin `name` runs as `handler` with these settings.
-fn dir_with(plugin: &str, handler: &str, settings: &str) -> TempDir {
+pub(crate) fn dir_with(plugin: &str, handler: &str, settings: &str) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     put_in(dir.path(), plugin, handler, settings);
     dir
 }
 
-fn put_in(dir: &Path, plugin: &str, handler: &str, settings: &str) {
+pub(crate) fn put_in(dir: &Path, plugin: &str, handler: &str, settings: &str) {
     let plugins = dir.join("plugins");
     fs::create_dir_all(&plugins).unwrap();
     fs::write(plugins.join(format!("{handler}.toml")), settings).unwrap();
@@ -44,12 +44,12 @@ fn put_in(dir: &Path, plugin: &str, handler: &str, settings: &str) {
 }
 
 /// Waits for so many events of a topic, and returns them.
-fn wait_for(mill: &Mill, topic: &str, count: usize) -> Vec<Value> {
+pub(crate) fn wait_for(mill: &Mill, topic: &str, count: usize) -> Vec<Value> {
     mill.read(topic, &format!("follow=true&limit={count}"))
 }
 
 /// Asks until the answer is as it should be.
-fn until(mill: &Mill, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+pub(crate) fn until(mill: &Mill, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {
     loop {
         let (_, answer) = mill.get(path);
         if is_so(&answer) {

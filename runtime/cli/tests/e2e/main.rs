@@ -7,5 +7,6 @@ mod mill;
 mod api;
 mod bounds;
 mod cli;
+mod compiling;
 mod faults;
 mod handlers;

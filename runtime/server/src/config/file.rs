@@ -9,8 +9,9 @@ use std::time::Duration;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use thiserror::Error;
+pub use tidemill_wasm::compile::Program as CompileProgram;
 use tidemill_wasm::document::{self, DocumentError};
-use tidemill_wasm::units;
+use tidemill_wasm::{CompileLimits, Compiler, units};
 
 /// Bytes that a segment may have: many frames in the least, not too much to give back at once in the most.
 const SEGMENT_BYTES: RangeInclusive<usize> = 1 << 20..=1 << 30;
@@ -29,6 +30,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// The runtime's own log lines.
     pub log: LogConfig,
+    /// How plugins are compiled.
+    pub compile: CompileConfig,
     /// Threads that run handlers; without it a few for each core.
     pub workers: Option<usize>,
     /// Whether the first publish to a topic creates it.
@@ -43,6 +46,7 @@ impl Default for Config {
             http: HttpConfig::default(),
             store: StoreConfig::default(),
             log: LogConfig::default(),
+            compile: CompileConfig::default(),
             workers: None,
             create_topics: true,
         }
@@ -163,6 +167,40 @@ pub enum LogFormat {
     Json,
 }
 
+/// How plugins are compiled, and what the compilation of one may use; what is not set is as
+/// [`CompileLimits::default`] has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct CompileConfig {
+    /// Processor time, in whole seconds.
+    #[serde(deserialize_with = "units::duration::optional")]
+    pub cpu: Option<Duration>,
+    /// Bytes of address space.
+    #[serde(deserialize_with = "units::size::optional")]
+    pub memory: Option<usize>,
+    /// Time on the clock.
+    #[serde(deserialize_with = "units::duration::optional")]
+    pub time: Option<Duration>,
+    /// The program that compiles as a child of the runtime; without one the runtime compiles itself, without limits.
+    /// No key of the file: it comes from whoever starts the runtime.
+    #[serde(skip)]
+    pub program: Option<CompileProgram>,
+}
+
+impl CompileConfig {
+    /// What compiles so.
+    pub(crate) fn compiler(&self) -> Compiler {
+        let Some(program) = &self.program else { return Compiler::here() };
+        let default = CompileLimits::default();
+        let limits = CompileLimits {
+            cpu: self.cpu.unwrap_or(default.cpu),
+            memory_bytes: self.memory.map_or(default.memory_bytes, |bytes| bytes as u64),
+            time: self.time.unwrap_or(default.time),
+        };
+        Compiler::in_child(program.clone(), limits)
+    }
+}
+
 /// A configuration that cannot be used.
 #[derive(Debug, Error)]
 pub enum ConfigError {
@@ -266,6 +304,10 @@ mod tests {
             [log]
             format = "json"
             level = "debug"
+            [compile]
+            cpu = "10s"
+            memory = "1GiB"
+            time = "1m"
         "#;
         let config = Config::parse(text).unwrap();
         assert_eq!((config.data, config.plugins), ("d".into(), "p".into()));
@@ -277,6 +319,13 @@ mod tests {
         let retention =
             RetentionConfig { age: Some(Duration::from_hours(1)), bytes: Some(5 << 30), hold: Hold::None };
         assert_eq!(config.store.retention, retention);
+        let compile = CompileConfig {
+            cpu: Some(Duration::from_secs(10)),
+            memory: Some(1 << 30),
+            time: Some(Duration::from_mins(1)),
+            program: None,
+        };
+        assert_eq!(config.compile, compile);
         assert_eq!(config.log, LogConfig { format: Some(LogFormat::Json), level: "debug".to_owned() });
     }
 

@@ -3,5 +3,6 @@
 mod file;
 
 pub use file::{
-    Config, ConfigError, Hold, HttpConfig, LogConfig, LogFormat, RetentionConfig, StoreConfig, SyncConfig,
+    CompileConfig, CompileProgram, Config, ConfigError, Hold, HttpConfig, LogConfig, LogFormat,
+    RetentionConfig, StoreConfig, SyncConfig,
 };

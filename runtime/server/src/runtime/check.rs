@@ -23,7 +23,8 @@ pub struct PluginReport {
 
 /// Checks every plugin of the plugin directory. One that is missing holds none: a start makes it.
 pub fn check_plugins(config: &Config) -> Result<Vec<PluginReport>, StartError> {
-    let loader = Loader::new(Engine::new()?, None, Arc::new(GuestLog))?;
+    let loader =
+        Loader::new(Engine::new()?, None, Arc::new(GuestLog))?.compiled_by(config.compile.compiler());
     let checked = match check_directory(&config.plugins, &loader) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         checked => checked.map_err(failed(&config.plugins))?,

@@ -148,7 +148,8 @@ fn flow_options(config: &Config) -> Options {
 fn loader(config: &Config) -> Result<Loader, StartError> {
     let dir = config.data.join("compiled");
     let cache = Cache::open(&dir).map_err(failed(&dir))?;
-    Ok(Loader::new(Engine::new()?, Some(cache), Arc::new(GuestLog))?)
+    let loader = Loader::new(Engine::new()?, Some(cache), Arc::new(GuestLog))?;
+    Ok(loader.compiled_by(config.compile.compiler()))
 }
 
 /// Versions that may have to come back are kept in the data directory, too.

@@ -13,12 +13,15 @@ use super::files::{self, Files, component_path};
 use super::kept::Kept;
 use super::ledger::{Ledger, Step};
 use super::{Change, Listener, PluginError};
+use crate::compile::CompileError;
 use crate::limits::{RESCAN_EVERY, STABLE_AFTER};
-use crate::plugin::{Loader, Plugin};
+use crate::plugin::{LoadError, Loader, Plugin};
 
-/// A plugin directory that is watched until this is dropped, which joins its thread.
+/// A plugin directory that is watched until this is dropped, which joins its thread. Its loader compiles nothing from
+/// then on.
 pub struct PluginDirectory {
     bell: Arc<Bell>,
+    loader: Arc<Loader>,
     thread: Option<JoinHandle<()>>,
     /// Held so that the kernel goes on telling; `None` where it does not.
     _watcher: Option<notify::RecommendedWatcher>,
@@ -35,7 +38,8 @@ impl PluginDirectory {
         let bell = Arc::new(Bell::default());
         // Watched before it is listed: what changes in between rings the bell.
         let watcher = watcher(dir, &bell);
-        let mut watch = Watch { dir: dir.to_owned(), loader, kept, listener, ledger: Ledger::default() };
+        let mut watch =
+            Watch { dir: dir.to_owned(), loader: loader.clone(), kept, listener, ledger: Ledger::default() };
         let first = files::list(dir)?;
         for step in watch.ledger.adopt(first.plugins, Instant::now()) {
             watch.take(step);
@@ -44,13 +48,15 @@ impl PluginDirectory {
             let bell = bell.clone();
             move || watch.run(&bell)
         })?;
-        Ok(Self { bell, thread: Some(thread), _watcher: watcher })
+        Ok(Self { bell, loader, thread: Some(thread), _watcher: watcher })
     }
 }
 
 impl Drop for PluginDirectory {
     fn drop(&mut self) {
         self.bell.ring(Rung::Stop);
+        // The thread may be waiting for a compilation; nobody waits for what comes of it any more.
+        self.loader.stop_compiling();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -177,6 +183,7 @@ impl Watch {
                 }
                 self.listener.changed(Change::Loaded(plugin));
             }
+            Err(PluginError::Load { error: LoadError::Compile(CompileError::Stopped), .. }) => {}
             Err(error) => {
                 let name = self.ledger.handler(stem).unwrap_or(stem).to_owned();
                 self.listener.changed(Change::Failed { name, error });

@@ -5,6 +5,7 @@
 mod bounds;
 mod caching;
 mod calls;
+mod compiling;
 mod directory;
 mod loading;
 mod plugins;
