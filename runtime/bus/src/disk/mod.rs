@@ -13,12 +13,21 @@ pub use io::IoSliceMut;
 pub use lock::{Lock, LockError};
 pub use real::RealDisk;
 
+/// Paces the making of a file: asked before each piece with how many of its bytes are zero so far, says up to which byte
+/// to go on now. An error ends the making with that error.
+pub type Pace<'a> = dyn FnMut(u64) -> io::Result<u64> + 'a;
+
 /// A directory. Names are plain file names. Changes of the directory last only after
 /// [`Disk::sync_directory`], bytes of a file only after [`DiskFile::sync_data`].
 pub trait Disk: Send + Sync + 'static {
     /// Creates a file of `len` zeros that are really written, so that later writes into it change no
     /// metadata. Fails if the name is taken.
-    fn create(&self, name: &str, len: u64) -> io::Result<Arc<dyn DiskFile>>;
+    fn create(&self, name: &str, len: u64) -> io::Result<Arc<dyn DiskFile>> {
+        self.create_paced(name, len, &mut |_| Ok(len))
+    }
+
+    /// As [`Disk::create`], at the `pace` of who must not be disturbed by so many writes at once.
+    fn create_paced(&self, name: &str, len: u64, pace: &mut Pace<'_>) -> io::Result<Arc<dyn DiskFile>>;
 
     /// Opens a file for reading and writing.
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;

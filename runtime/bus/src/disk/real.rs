@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Disk, DiskFile};
+use super::{Disk, DiskFile, Pace};
 
 /// Pieces that one call may carry (`IOV_MAX` of Linux and macOS).
 const PIECES_MAX: usize = 1024;
@@ -44,17 +45,36 @@ impl RealDisk {
 }
 
 impl Disk for RealDisk {
-    fn create(&self, name: &str, len: u64) -> io::Result<Arc<dyn DiskFile>> {
+    fn create_paced(&self, name: &str, len: u64, pace: &mut Pace<'_>) -> io::Result<Arc<dyn DiskFile>> {
         let path = self.path.join(name);
         let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-        let file = RealFile(file);
-        let mut at = fill_directly(&path, len);
+        let mut direct = past_the_cache(&path);
+        let (mut at, mut until) = (0, 0);
         while at < len {
-            let bytes = usize::try_from(len - at).unwrap_or(usize::MAX).min(ZEROS.0.len());
-            file.write_at(&[IoSlice::new(&ZEROS.0[..bytes])], at)?;
-            at += bytes as u64;
+            if at >= until {
+                until = pace(at)?.min(len);
+                continue;
+            }
+            let bytes = usize::try_from(until - at).unwrap_or(usize::MAX).min(ZEROS.0.len());
+            let (zeros, pages) = (&ZEROS.0[..bytes], bytes - bytes % PAGE_BYTES);
+            // They would only push out of the page cache what is read, and copying them costs more than the rest of a
+            // segment's life. What a file system refuses so (some take no such writes) is left to ordinary writes, which
+            // also find out what is really wrong.
+            match &direct {
+                Some(file) if pages > 0 && at % PAGE_BYTES as u64 == 0 => {
+                    if file.write_all_at(&zeros[..pages], at).is_ok() {
+                        at += pages as u64;
+                    } else {
+                        direct = None;
+                    }
+                }
+                _ => {
+                    file.write_all_at(zeros, at)?;
+                    at += bytes as u64;
+                }
+            }
         }
-        Ok(Arc::new(file))
+        Ok(Arc::new(RealFile(file)))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
@@ -95,24 +115,19 @@ impl Disk for RealDisk {
     }
 }
 
-/// Writes zeros past the page cache, as many whole pieces as the file takes, and returns where they end: they would
-/// only push out what is read, and copying them costs more than the rest of a segment's life. What a file system
-/// refuses so (some take no such writes) is left to ordinary writes, which also find out what is really wrong.
+/// The file for writes past the page cache, if there is such a thing.
 #[cfg(target_os = "linux")]
-fn fill_directly(path: &Path, len: u64) -> u64 {
-    use std::os::unix::fs::{FileExt, OpenOptionsExt};
+fn past_the_cache(path: &Path) -> Option<File> {
+    use std::os::unix::fs::OpenOptionsExt;
 
-    let Ok(flags) = i32::try_from(rustix::fs::OFlags::DIRECT.bits()) else { return 0 };
-    let Ok(file) = File::options().write(true).custom_flags(flags).open(path) else { return 0 };
-    let piece = ZEROS.0.len() as u64;
-    let whole = len - len % piece;
-    (0..whole).step_by(ZEROS.0.len()).find(|&at| file.write_all_at(&ZEROS.0, at).is_err()).unwrap_or(whole)
+    let flags = i32::try_from(rustix::fs::OFlags::DIRECT.bits()).ok()?;
+    File::options().write(true).custom_flags(flags).open(path).ok()
 }
 
 /// Other systems have other ways past the page cache, and none is needed for their results to be right.
 #[cfg(not(target_os = "linux"))]
-fn fill_directly(_path: &Path, _len: u64) -> u64 {
-    0
+fn past_the_cache(_path: &Path) -> Option<File> {
+    None
 }
 
 /// Lets the kernel read far ahead: who reads one block of a segment reads most of them. A cold file in pieces of

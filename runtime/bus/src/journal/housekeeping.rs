@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub(super) struct Prepared {
 enum Job {
     /// Make the file of segment `number`, with at least `byte_len` bytes.
     Prepare { number: u64, byte_len: u64 },
+    /// Go on making it: the writer has come further.
+    GoOn,
     /// Write the footer of a segment whose frames are synced.
     Seal(Arc<Segment>),
     /// Free the file of a segment that is no longer in use.
@@ -51,6 +54,49 @@ enum Next {
 struct Desk {
     state: Mutex<DeskState>,
     changed: Condvar,
+    filling: Filling,
+}
+
+/// How the zeros of the next segment keep pace with the frames in the current one. Written at once they took the whole
+/// disk for a tenth of a second, and every sync of that time waited for them.
+#[derive(Default)]
+struct Filling {
+    /// How much of the current segment is written, in parts of [`WHOLE`]; as much or more: the next one is wanted now.
+    progress: AtomicU64,
+    /// The progress that the worker waits for; 0 if it waits for none.
+    awaited: AtomicU64,
+    /// Bytes of the next segment that are zero so far.
+    zeros: AtomicU64,
+}
+
+/// All of a segment, as progress counts it.
+const WHOLE: u64 = 1 << 16;
+
+/// Progress counts so many times: the next segment is ready long before the current one is full.
+const AHEAD: u64 = 2;
+
+/// Bytes of zeros that are written in one go at least.
+const FILL_BYTES: u64 = 256 << 10;
+
+impl Filling {
+    /// Up to which byte of `byte_len` the zeros may go.
+    fn goal(&self, byte_len: u64) -> u64 {
+        let progress = self.progress.load(Ordering::SeqCst).saturating_mul(AHEAD).min(WHOLE);
+        u64::try_from(u128::from(byte_len) * u128::from(progress) / u128::from(WHOLE)).unwrap_or(byte_len)
+    }
+
+    /// The progress at which byte `goal` of `byte_len` may be reached.
+    fn needed(goal: u64, byte_len: u64) -> u64 {
+        let parts = u128::from(goal) * u128::from(WHOLE) / (u128::from(byte_len.max(1)) * u128::from(AHEAD));
+        u64::try_from(parts).unwrap_or(WHOLE) + 1
+    }
+
+    /// The writer has come to `progress`; true if the worker waits for that.
+    fn advance(&self, progress: u64) -> bool {
+        self.progress.store(progress, Ordering::SeqCst);
+        let awaited = self.awaited.load(Ordering::SeqCst);
+        awaited > 0 && progress >= awaited
+    }
 }
 
 #[derive(Default)]
@@ -74,15 +120,16 @@ impl Housekeeper {
     /// Starts it; `ready` is a segment that was found prepared.
     pub(super) fn start(shared: Arc<Shared>, way: Housekeeping, ready: Option<Prepared>) -> io::Result<Self> {
         let next = ready.map_or(Next::None, Next::Ready);
-        let desk =
-            Arc::new(Desk { state: Mutex::new(DeskState { next, fault: None }), changed: Condvar::new() });
-        let worker = Worker { shared, desk: Arc::clone(&desk), retired: VecDeque::new() };
+        let desk = Desk { state: Mutex::new(DeskState { next, fault: None }), ..Desk::default() };
+        let desk = Arc::new(desk);
+        let mut worker = Worker { shared, desk: Arc::clone(&desk), retired: VecDeque::new(), jobs: None };
         let means = match way {
             Housekeeping::Inline => Means::Inline(Box::new(worker)),
             Housekeeping::Thread => {
                 let (jobs, received) = sync_channel(HOUSEKEEPING_JOBS_MAX);
+                worker.jobs = Some(received);
                 let name = "journal-segments".to_owned();
-                let thread = std::thread::Builder::new().name(name).spawn(move || worker.run(&received))?;
+                let thread = std::thread::Builder::new().name(name).spawn(move || worker.run())?;
                 Means::Thread { jobs: Some(jobs), thread: Some(thread) }
             }
         };
@@ -113,7 +160,12 @@ impl Housekeeper {
                 }
                 Next::Asked => {
                     state.next = Next::Asked;
-                    self.desk.changed.wait_for(&mut state, LOOK_AGAIN_AFTER);
+                    drop(state);
+                    self.advance(WHOLE);
+                    let mut state = self.desk.state.lock();
+                    if matches!(state.next, Next::Asked) {
+                        self.desk.changed.wait_for(&mut state, LOOK_AGAIN_AFTER);
+                    }
                 }
                 Next::None | Next::Ready(_) => {
                     drop(state);
@@ -123,9 +175,29 @@ impl Housekeeper {
         }
     }
 
+    /// The current segment of `byte_len` bytes is written up to `end`.
+    pub(super) fn written(&mut self, end: u64, byte_len: u64) {
+        let parts = u128::from(end) * u128::from(WHOLE) / u128::from(byte_len.max(1));
+        self.advance(u64::try_from(parts).unwrap_or(WHOLE));
+    }
+
+    fn advance(&self, progress: u64) {
+        if self.desk.filling.advance(progress)
+            && let Means::Thread { jobs: Some(jobs), .. } = &self.means
+        {
+            // With so many jobs waiting it looks at the progress anyway.
+            let _ = jobs.try_send(Job::GoOn);
+        }
+    }
+
     /// Whether the next segment is ready.
     pub(super) fn has_ready(&self) -> bool {
         matches!(self.desk.state.lock().next, Next::Ready(_))
+    }
+
+    /// Bytes that the disk has given already to the next segment, which is not ready yet.
+    pub(super) fn filled_bytes(&self) -> u64 {
+        self.desk.filling.zeros.load(Ordering::SeqCst)
     }
 
     /// Seals a segment whose frames are synced.
@@ -187,24 +259,31 @@ struct Worker {
     /// Segments out of use whose files are still there, oldest first. They go in this order, each synced
     /// before the next, so that a crash never leaves a gap.
     retired: VecDeque<Arc<Segment>>,
+    /// What comes from the writer's thread; without it the writer does the work itself.
+    jobs: Option<Receiver<Job>>,
 }
 
 impl Worker {
-    fn run(mut self, jobs: &Receiver<Job>) {
+    fn run(mut self) {
+        while let Ok(job) = self.next() {
+            self.work(job);
+        }
+    }
+
+    /// Waits for a job; an error if the writer is gone.
+    fn next(&mut self) -> Result<Job, RecvError> {
         loop {
-            let waiting = self.retired.len() > 1;
-            let job = if waiting {
-                jobs.recv_timeout(LOOK_AGAIN_AFTER)
-            } else {
-                jobs.recv().map_err(|_| RecvTimeoutError::Disconnected)
-            };
-            match job {
-                Ok(job) => self.work(job),
+            let jobs = self.jobs.as_ref().ok_or(RecvError)?;
+            if self.retired.len() <= 1 {
+                return jobs.recv();
+            }
+            match jobs.recv_timeout(LOOK_AGAIN_AFTER) {
+                Ok(job) => return Ok(job),
                 Err(RecvTimeoutError::Timeout) => {
                     let freed = self.free();
                     self.note(freed);
                 }
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => return Err(RecvError),
             }
         }
     }
@@ -216,9 +295,11 @@ impl Worker {
                     Ok(prepared) => Next::Ready(prepared),
                     Err(error) => Next::Failed(error),
                 };
+                self.desk.filling.zeros.store(0, Ordering::SeqCst);
                 self.desk.state.lock().next = next;
                 self.desk.changed.notify_all();
             }
+            Job::GoOn => {}
             Job::Seal(segment) => {
                 let sealed = self.seal(&segment);
                 self.note(sealed);
@@ -230,6 +311,25 @@ impl Worker {
                 self.note(freed);
             }
         }
+    }
+
+    /// Waits until more than `filled` bytes of a file of `byte_len` may be zero, and does meanwhile what else there is
+    /// to do; returns how many may.
+    fn pace(&mut self, filled: u64, byte_len: u64) -> io::Result<u64> {
+        let filling = &Arc::clone(&self.desk).filling;
+        filling.zeros.store(filled, Ordering::SeqCst);
+        if self.jobs.is_none() {
+            return Ok(byte_len);
+        }
+        let next = (filled + FILL_BYTES).min(byte_len);
+        filling.awaited.store(Filling::needed(next, byte_len), Ordering::SeqCst);
+        while filling.goal(byte_len) < next {
+            let gone = |_| io::Error::new(io::ErrorKind::Interrupted, "the journal is being closed");
+            let job = self.next().map_err(gone)?;
+            self.work(job);
+        }
+        filling.awaited.store(0, Ordering::SeqCst);
+        Ok(filling.goal(byte_len))
     }
 
     fn note(&self, result: io::Result<()>) {
@@ -254,10 +354,11 @@ impl Worker {
         Ok(Prepared { number, byte_len, file })
     }
 
-    fn create(&self, number: u64, byte_len: u64) -> io::Result<Arc<dyn DiskFile>> {
-        let disk = &self.shared.disk;
+    fn create(&mut self, number: u64, byte_len: u64) -> io::Result<Arc<dyn DiskFile>> {
+        let disk = Arc::clone(&self.shared.disk);
         let new_name = new_segment_name(number);
-        let created = disk.create(&new_name, byte_len).and_then(|file| {
+        let file = disk.create_paced(&new_name, byte_len, &mut |filled| self.pace(filled, byte_len));
+        let created = file.and_then(|file| {
             file.sync_data()?;
             disk.rename(&new_name, &segment_name(number))?;
             Ok(file)
@@ -299,5 +400,29 @@ impl Worker {
             self.shared.disk.sync_directory()?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_waited_for_is_the_first_progress_that_is_enough(
+            byte_len in 1..=(4_u64 << 30),
+            part in 0.0..=1.0_f64,
+        ) {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+            let next = ((byte_len as f64 * part) as u64).clamp(1, byte_len);
+            let (filling, needed) = (Filling::default(), Filling::needed(next, byte_len));
+            filling.awaited.store(needed, Ordering::SeqCst);
+            prop_assert!(filling.advance(needed) && filling.goal(byte_len) >= next);
+            // One part less may be enough by rounding, two are not.
+            prop_assert!(needed < 3 || (!filling.advance(needed - 2) && filling.goal(byte_len) < next));
+            prop_assert!(filling.advance(WHOLE) && filling.goal(byte_len) == byte_len);
+        }
     }
 }

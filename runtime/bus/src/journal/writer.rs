@@ -104,10 +104,12 @@ impl Journal {
         if frame_bytes > FRAME_BYTES_MAX {
             return Err(AppendError::TooLarge { bytes: frame_bytes, limit: FRAME_BYTES_MAX });
         }
-        let before = self.make_room(parts, frame_bytes)?;
+        let (next, before) = (self.next_segment, self.make_room(parts, frame_bytes)?);
         self.write(parts, frame_bytes)?;
         if let Some(before) = before {
             self.housekeeper.seal(before);
+        }
+        if self.next_segment != next {
             let bytes = self.segment_bytes();
             self.housekeeper.expect(self.next_segment, bytes);
         }
@@ -163,8 +165,8 @@ impl Journal {
 
     /// Segments that can still be begun: those that fit on the disk, and the one that is ready.
     pub fn room(&self) -> std::io::Result<u64> {
-        let fit = self.shared.disk.free_bytes()? / self.segment_bytes().max(1);
-        Ok(fit + u64::from(self.housekeeper.has_ready()))
+        let free_bytes = self.shared.disk.free_bytes()?.saturating_add(self.housekeeper.filled_bytes());
+        Ok(free_bytes / self.segment_bytes().max(1) + u64::from(self.housekeeper.has_ready()))
     }
 
     /// Gives up the oldest segments, one by one, as long as all frames of the next one are at or before
@@ -275,6 +277,7 @@ impl Journal {
         }
         crash::point("after-write");
         current.end = at.max(PAGE) + frame_bytes;
+        self.housekeeper.written(current.end, current.segment.byte_len);
         self.last = frame;
         let mut open = current.segment.open.write();
         let open = open.as_mut().expect("the current segment is not sealed");

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use tidemill_bus::disk::{Disk, DiskFile, RealDisk};
+use tidemill_bus::disk::{Disk, DiskFile, Pace, RealDisk};
 use tidemill_bus::journal::format::{FrameHeader, SectionHeader};
 use tidemill_bus::journal::{
     AppendError, FrameParts, Housekeeping, Journal, JournalOptions, OpenError, ReadHint, Seek,
@@ -300,9 +300,12 @@ struct Little {
 }
 
 impl Disk for Little {
-    fn create(&self, name: &str, len: u64) -> io::Result<Arc<dyn DiskFile>> {
+    fn create_paced(&self, name: &str, len: u64, pace: &mut Pace<'_>) -> io::Result<Arc<dyn DiskFile>> {
         self.asked.lock().unwrap().push(len);
-        if len > 1 << 20 { Err(io::ErrorKind::StorageFull.into()) } else { self.disk.create(name, len) }
+        if len > 1 << 20 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.disk.create_paced(name, len, pace)
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
@@ -366,6 +369,82 @@ fn a_frame_beyond_the_bound_is_refused() {
         other => panic!("{other:?}"),
     }
     append(&mut journal, 0, 10).unwrap();
+}
+
+/// Notes how far the zeros of the newest file have come.
+struct Watched {
+    disk: RealDisk,
+    zeros: Arc<Mutex<(String, u64)>>,
+}
+
+impl Disk for Watched {
+    fn create_paced(&self, name: &str, len: u64, pace: &mut Pace<'_>) -> io::Result<Arc<dyn DiskFile>> {
+        self.disk.create_paced(name, len, &mut |filled| {
+            *self.zeros.lock().unwrap() = (name.to_owned(), filled);
+            pace(filled)
+        })
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.disk.open(name)
+    }
+
+    fn list(&self) -> io::Result<Vec<(String, u64)>> {
+        self.disk.list()
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        self.disk.sync_directory()
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.disk.free_bytes()
+    }
+}
+
+#[test]
+fn the_next_segment_is_filled_as_the_current_one_is_and_not_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let zeros = Arc::default();
+    let disk = RealDisk::open(directory.path()).unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(Watched { disk, zeros: Arc::clone(&zeros) });
+    let bytes = 8 << 20;
+    let housekeeping = Housekeeping::Thread;
+    let options =
+        JournalOptions { housekeeping, first_segment_bytes: bytes, segment_bytes: bytes, ..options() };
+    let (mut journal, ..) = open(&disk, options.clone(), 0).unwrap();
+    // A quarter of a segment is written: half of the next one may be zeros, and is at some time.
+    for offset in 0..32 {
+        append(&mut journal, offset, 64 << 10).unwrap();
+    }
+    let second = "00000000000000000002.segment.new";
+    loop {
+        let (name, filled) = zeros.lock().unwrap().clone();
+        assert!(name < second.to_owned() || filled <= bytes / 2 + (1 << 20), "{name} {filled}");
+        if name == second && filled >= bytes / 2 - (1 << 20) {
+            break;
+        }
+        std::thread::yield_now();
+    }
+    // Who closes does not wait for the rest, and it is taken away.
+    journal.close().unwrap();
+    let files = disk.list().unwrap();
+    assert!(!files.iter().any(|(name, _)| name.ends_with(".new")), "{files:?}");
+    let (mut journal, recovery, _) = open(&disk, options, 0).unwrap();
+    assert!(recovery.clean);
+    for offset in 32..400 {
+        append(&mut journal, offset, 64 << 10).unwrap();
+    }
+    journal.sync().unwrap();
+    assert!(journal.reader().segment_bytes() >= 3 * bytes);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use self::file::Inode;
 use self::state::{DirectoryChange, State};
-use super::{Disk, DiskFile, IoSlice, IoSliceMut};
+use super::{Disk, DiskFile, IoSlice, IoSliceMut, Pace};
 
 /// A small deterministic source of numbers (`SplitMix64`, by Steele, Lea and Flood).
 #[derive(Clone, Debug)]
@@ -132,7 +132,11 @@ impl FakeDisk {
 }
 
 impl Disk for FakeDisk {
-    fn create(&self, name: &str, len: u64) -> io::Result<Arc<dyn DiskFile>> {
+    fn create_paced(&self, name: &str, len: u64, pace: &mut Pace<'_>) -> io::Result<Arc<dyn DiskFile>> {
+        let mut paced = 0;
+        while paced < len {
+            paced = pace(paced)?;
+        }
         let mut state = self.state.lock();
         let call = state.call()?;
         if state.find(name).is_ok() {
