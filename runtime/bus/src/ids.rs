@@ -89,10 +89,19 @@ impl DriverKey {
 
     /// Nobody's either: what publishes are remembered by. Kept apart, so that the store goes on if it breaks.
     pub const PUBLISHERS: Self = Self { lane: Lane(1), ..Self::NONE };
+
+    /// All drivers of a handler: what stops it stops each of them.
+    #[must_use]
+    pub fn all_of(handler: HandlerId) -> Self {
+        Self { handler, partition: Partition(u32::MAX), lane: Lane(u32::MAX) }
+    }
 }
 
 impl fmt::Display for DriverKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::all_of(self.handler) {
+            return write!(f, "all partitions of handler {}", self.handler);
+        }
         write!(f, "handler {} partition {} lane {}", self.handler, self.partition, self.lane)
     }
 }

@@ -60,6 +60,15 @@ pub enum Notice {
     /// Frames cannot be read. All they changed is in the tables; events of theirs may be missing.
     #[error("the frames between {} and {} at {} cannot be read", _0.after, _0.before, _0.place)]
     FramesLost(Lost),
+    /// Frames cannot be read that are not in the tables: nobody knows what they changed.
+    #[error(
+        "the frames between {} and {} at {} cannot be read, and what they changed is not in the tables: handlers \
+         stand still as they were before them until their groups are restored or reset, events of theirs are missing \
+         in any partition, a publish in them that is sent again may be done twice, and a topic or a group that was \
+         made, changed or deleted then may not be",
+        _0.after, _0.before, _0.place
+    )]
+    ChangesLost(Lost),
     /// What publishes in a frame are remembered by is broken: one of them that is sent again may be done twice.
     #[error("frame {0} no longer tells which publishes are in it: one that is sent again may be done twice")]
     PublishesForgotten(FrameNumber),

@@ -226,7 +226,9 @@ fn seek(view: &View, name: &str, source: TopicPartition, to: Offset) -> Result<C
     if topic.is_none_or(|topic| source.partition.0 >= topic.partitions) {
         return Err(AdminError::UnknownTopic(source.to_string()));
     }
-    if let Some((driver, _)) = view.stopped(handler).iter().find(|(of, _)| of.partition == source.partition) {
+    let stops =
+        |driver: &DriverKey| driver.partition == source.partition || *driver == DriverKey::all_of(handler);
+    if let Some((driver, _)) = view.stopped(handler).iter().find(|(driver, _)| stops(driver)) {
         return Err(AdminError::Stopped(*driver));
     }
     let mut lanes: Vec<Lane> = view

@@ -14,8 +14,8 @@ pub(super) fn check(view: &View, transaction: &Transaction, bytes: usize) -> Res
     check_sizes(transaction, bytes)?;
     if let Some(driver) = transaction.driver {
         let epoch = view.groups.epoch(driver);
-        let broken = view.broken.contains_key(&driver);
-        if transaction.epoch != epoch || broken || !view.catalog.handler_lives(driver.handler) {
+        let stopped = view.stopped_at(driver).is_some();
+        if transaction.epoch != epoch || stopped || !view.catalog.handler_lives(driver.handler) {
             return Err(Abort::Fenced(driver));
         }
     }

@@ -82,7 +82,7 @@ impl View {
         (driver, section): (DriverKey, &[u8]),
         read: impl FnOnce(&mut dyn FnMut(Owner, &[u8], Option<&[u8]>)) -> Result<(), DeltaError>,
     ) -> Result<(), Arc<str>> {
-        if !self.broken.is_empty() && self.broken.contains_key(&driver) && !Deltas::lifts_stop(section) {
+        if self.stopped_at(driver).is_some() && !Deltas::lifts_stop(section) {
             return Ok(());
         }
         let mut followed = Ok(());
@@ -101,6 +101,21 @@ impl View {
         if self.catalog.handler_lives(driver.handler) {
             let first = *self.broken.entry(driver).or_insert(frame);
             self.tables.put(Owner { table: TableId::Broken, driver }, b"", &BrokenRow(first).encode());
+        }
+    }
+
+    /// The frame of the change that is broken, if it stops the driver, or all of its handler.
+    pub(crate) fn stopped_at(&self, driver: DriverKey) -> Option<FrameNumber> {
+        let stopped = |driver| self.broken.get(&driver).map(|frame| *frame);
+        stopped(driver).or_else(|| stopped(DriverKey::all_of(driver.handler)))
+    }
+
+    /// Leaves ids out that `count` frames may have given to topics and handlers.
+    pub(crate) fn skip_ids(&self, count: u64) {
+        for kind in [NextId::Topic, NextId::Handler] {
+            let next = self.catalog.next_id(kind) + count;
+            self.catalog.set_next_id(kind, next);
+            self.tables.put(Owner::store(TableId::NextIds), &[kind as u8], &NextId::encode(next));
         }
     }
 

@@ -1,5 +1,6 @@
 //! What goes into a frame and what comes out of one when it is replayed. Knows no bytes.
 
+use super::Lost;
 use crate::block::BlockHeader;
 use crate::transaction::NewBlock;
 use crate::{DriverKey, Offset};
@@ -46,4 +47,6 @@ pub enum Section<'a> {
         /// Whose rows.
         owner: DriverKey,
     },
+    /// Frames before this one that cannot be read: whatever they held is missing.
+    Lost(Lost),
 }

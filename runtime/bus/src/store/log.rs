@@ -130,8 +130,8 @@ impl Store {
     fn check_state(&self, driver: DriverKey) -> Result<(), StateError> {
         let view = &self.inner.shared.view;
         let error = |what: String| Err(StateError { driver, what: what.into() });
-        if let Some(frame) = view.broken.get(&driver) {
-            return error(format!("a change in frame {} is broken: restore or reset the group", *frame));
+        if let Some(frame) = view.stopped_at(driver) {
+            return error(format!("a change in frame {frame} is broken: restore or reset the group"));
         }
         if !view.catalog.handler_lives(driver.handler) {
             return error("its group was reset or deleted".to_owned());

@@ -4,6 +4,7 @@
 mod background;
 mod groups;
 mod log;
+mod lost;
 mod open;
 mod options;
 mod read;

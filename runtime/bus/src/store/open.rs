@@ -108,7 +108,7 @@ impl Store {
         let view = parts.view;
         let persisted = FrameNumber(view.tables.persisted());
         let bytes_max = options.checkpoints.bytes_max;
-        let mut replay = Replay::new((&view, &parts.notices), bytes_max);
+        let mut replay = Replay::new((&view, &parts.notices), bytes_max, options.control);
         let (journal, recovery) =
             Journal::open(parts.disk, options.journal, persisted, &mut |frame, section| {
                 replay.section(frame, section)
@@ -118,7 +118,7 @@ impl Store {
         if recovery.frames_mended > 0 {
             parts.notices.push(Notice::Mended(recovery.frames_mended));
         }
-        for lost in &recovery.lost {
+        for lost in recovery.lost.iter().filter(|lost| lost.before <= persisted.next()) {
             parts.notices.push(Notice::FramesLost(*lost));
         }
         let newest_ms = view.tails.newest_ms().unwrap_or(0);

@@ -133,4 +133,6 @@ pub enum Control {
     AnswerBeforeSync,
     /// Segments are released when they are in the tables' memory, not on their disk.
     ReleaseAtApplied,
+    /// What frames held that cannot be read is taken for nothing.
+    ServePastLost,
 }

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use super::lost::Doubts;
+use super::options::Control;
 use crate::commit::View;
 use crate::journal::Section;
 use crate::limits::REPLAY_BYTES_GATHERED;
@@ -19,12 +21,15 @@ pub(super) struct Replay<'a> {
     /// The frame whose sections come.
     frame: FrameNumber,
     gathered: Gathered,
+    doubts: Doubts,
+    control: Control,
 }
 
 impl<'a> Replay<'a> {
     /// A replay into `view`, which may hold `bytes_max` of changes.
-    pub(super) fn new((view, notices): (&'a View, &'a Notices), bytes_max: usize) -> Self {
-        Self { view, notices, bytes_max, frame: FrameNumber(0), gathered: Gathered::default() }
+    pub(super) fn new((view, notices): (&'a View, &'a Notices), bytes_max: usize, control: Control) -> Self {
+        let (gathered, doubts) = (Gathered::default(), Doubts::default());
+        Self { view, notices, bytes_max, frame: FrameNumber(0), gathered, doubts, control }
     }
 
     /// Plays a section of a frame into memory, as it was when the frame was committed.
@@ -34,8 +39,21 @@ impl<'a> Replay<'a> {
             self.make_room()?;
         }
         match section {
-            Section::Blocks(headers) => self.view.recover(headers),
-            Section::Delta(delta) => self.view.gather(delta.owner, delta.bytes, &mut self.gathered)?,
+            Section::Blocks(headers) => {
+                self.doubts.look_at(self.view, headers)?;
+                self.view.recover(headers);
+            }
+            Section::Delta(delta) => {
+                self.doubts.look_at_change(self.view, delta.owner.handler)?;
+                self.view.gather(delta.owner, delta.bytes, &mut self.gathered)?;
+            }
+            Section::Lost(_) if self.control == Control::ServePastLost => {}
+            Section::Lost(lost) => {
+                // What is put into the tables now is newer than what was gathered.
+                self.view.tables.merge(&mut self.gathered);
+                self.doubts.add(self.view, *lost);
+                self.notices.push(Notice::ChangesLost(*lost));
+            }
             Section::BrokenDelta { owner } if *owner == DriverKey::NONE => {
                 return Err("a change of the store's metadata is broken".into());
             }
@@ -49,6 +67,7 @@ impl<'a> Replay<'a> {
 
     /// Merges what is left.
     pub(super) fn finish(mut self) {
+        self.doubts.settle(self.view);
         self.view.tables.merge(&mut self.gathered);
     }
 
@@ -62,6 +81,8 @@ impl<'a> Replay<'a> {
         if tables.overlay_bytes() < self.bytes_max {
             return Ok(());
         }
+        // A later opening no longer sees what was lost before this.
+        self.doubts.settle(self.view);
         self.view.flush_before(self.frame).map_err(|error| error.to_string().into())
     }
 }
@@ -78,7 +99,7 @@ mod tests {
     fn no_more_is_gathered_than_the_bound_and_a_frame_and_nothing_is_lost() {
         let view = View::load(Box::new(ModelTables::default())).unwrap();
         let notices = Notices::default();
-        let mut replay = Replay::new((&view, &notices), usize::MAX);
+        let mut replay = Replay::new((&view, &notices), usize::MAX, Control::Sound);
         let driver = DriverKey { handler: HandlerId(1), partition: Partition(0), lane: Lane(0) };
         let value = |frame: u64| vec![u8::try_from(frame).unwrap(); STATE_VALUE_BYTES_MAX];
         let frames = (REPLAY_BYTES_GATHERED / STATE_VALUE_BYTES_MAX) as u64 + 3;

@@ -119,6 +119,7 @@ pub(crate) fn open(
                 }
                 Section::Delta(delta) => sections.push(format!("{}: {:?}", delta.owner, delta.bytes)),
                 Section::BrokenDelta { owner } => sections.push(format!("{owner}: broken")),
+                Section::Lost(lost) => sections.push(format!("{} to {} are lost", lost.after, lost.before)),
             }
             Ok(())
         })?;

@@ -13,6 +13,7 @@ mod fixture;
 mod flips;
 mod harness;
 mod history;
+mod lost;
 mod model;
 mod panics;
 mod producers;

@@ -189,7 +189,7 @@ impl Check<'_> {
                 self.frame(segment, &frame, &mut bytes)?;
                 continue;
             }
-            let Some(Lost { after, before, place }) = walk.go_past()? else { break };
+            let Some(Lost { after, before, place, .. }) = walk.go_past()? else { break };
             self.faults.push(fault(
                 place,
                 "the header of a frame is broken",

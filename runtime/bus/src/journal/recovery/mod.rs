@@ -45,8 +45,8 @@ pub struct Recovery {
     pub frames_replayed: u64,
     /// Frames whose header was broken in one byte and was read as it had been written.
     pub frames_mended: u64,
-    /// Frames that were gone past, for their headers are broken; all of them are in the tables. What they hold of
-    /// events cannot be read, where no index tells its place.
+    /// Frames that were gone past, for their headers are broken. What they hold of events cannot be read, where no
+    /// index tells its place, and what they changed is lost if they are not in the tables.
     pub lost: Vec<Lost>,
     /// Frames written again and synced, for nobody knew whether they had been.
     pub frames_rewritten: u64,
@@ -74,6 +74,8 @@ pub struct Lost {
     pub before: FrameNumber,
     /// Where they begin.
     pub place: Place,
+    /// Bytes up to the next frame, or to the end of the segment.
+    pub bytes: u64,
 }
 
 /// What the journal starts from.
@@ -99,12 +101,12 @@ pub(super) fn recover(
     let files = Files::find(&*disk)?;
     let shared = Shared::new(disk, files.store, options);
     let disk = &*shared.disk;
-    let mut tail = Tail::find(disk, &files, persisted)?;
+    let tail = Tail::find(disk, &files, persisted)?;
     if tail.last.number < persisted {
         return Err(OpenError::TablesAhead { persisted, last: tail.last.number });
     }
     let frames_rewritten = tail.rewrite(options.control)?;
-    let mut replayer = Replayer::new(persisted, replay);
+    let mut replayer = Replayer::new((persisted, &tail.lost), replay);
     let index = tail.replay(&mut replayer)?;
     let report = Recovery {
         created: files.created,
@@ -113,7 +115,7 @@ pub(super) fn recover(
         last: tail.last.number,
         frames_replayed: replayer.frames,
         frames_mended: tail.mended,
-        lost: std::mem::take(&mut tail.lost),
+        lost: tail.lost.clone(),
         frames_rewritten,
         cut: tail.cut,
     };

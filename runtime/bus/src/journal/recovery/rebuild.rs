@@ -82,6 +82,8 @@ fn index_of(
         let byte = walk.byte;
         let frame = match walk.next() {
             Ok(Some(frame)) => frame,
+            // Nobody knows what blocks it held: reading stops where they are missing.
+            Ok(None) if walk.go_past().map_err(failed)?.is_some() => continue,
             Err(OpenError::Io(error)) => return Err(failed(error)),
             Ok(None) | Err(_) => return Err(broken(byte, "a frame that was synced is not there")),
         };

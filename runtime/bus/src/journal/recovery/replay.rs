@@ -1,5 +1,6 @@
 //! The sections of the tail's frames, handed on in order.
 
+use super::Lost;
 use super::tail::TailSegment;
 use super::walk::{FrameAt, FrameBytes, place_in, read_blocks};
 use crate::FrameNumber;
@@ -18,13 +19,30 @@ pub(super) struct Replayer<'a, 'r> {
     headers: Vec<BlockHeader>,
     /// Frames handed on so far.
     pub(super) frames: u64,
+    /// Frames that were gone past and are not told of yet.
+    lost: std::slice::Iter<'a, Lost>,
 }
 
 impl<'a, 'r> Replayer<'a, 'r> {
-    /// A replay of what comes after `persisted`.
-    pub(super) fn new(persisted: FrameNumber, to: &'a mut Replay<'r>) -> Self {
-        let bytes = FrameBytes::default();
-        Self { persisted, to, bytes, blocks: Vec::new(), headers: Vec::new(), frames: 0 }
+    /// A replay of what comes after `persisted`; what was `lost` after it is told in its place.
+    pub(super) fn new((persisted, lost): (FrameNumber, &'a [Lost]), to: &'a mut Replay<'r>) -> Self {
+        let (bytes, lost) = (FrameBytes::default(), lost.iter());
+        Self { persisted, to, bytes, blocks: Vec::new(), headers: Vec::new(), frames: 0, lost }
+    }
+
+    /// Tells of what was lost before `frame`, or at all.
+    pub(super) fn lose(&mut self, frame: Option<FrameNumber>) -> Result<(), OpenError> {
+        while let Some(lost) = self.lost.as_slice().first()
+            && frame.is_none_or(|frame| lost.before <= frame)
+        {
+            self.lost.next();
+            if lost.before > self.persisted.next() {
+                let first = lost.after.max(self.persisted).next();
+                (self.to)(first, &Section::Lost(*lost))
+                    .map_err(|what| OpenError::Replay { frame: first, what })?;
+            }
+        }
+        Ok(())
     }
 
     /// Replays a segment, and notes its blocks in `index`.
@@ -34,6 +52,7 @@ impl<'a, 'r> Replayer<'a, 'r> {
         mut index: Option<&mut Index>,
     ) -> Result<(), OpenError> {
         for frame in &segment.frames {
+            self.lose(Some(frame.number))?;
             if frame.number <= self.persisted && index.is_none() {
                 continue;
             }

@@ -90,7 +90,7 @@ impl Tail {
         if persisted.next() < oldest {
             return Err(OpenError::TablesBehind { persisted, oldest });
         }
-        let Walked { mended, lost } = walk_all(files.store, &mut segments, persisted)?;
+        let Walked { mended, lost } = walk_all(files.store, &mut segments)?;
         let nothing = LastFrame { number: FrameNumber(0), crc: 0 };
         let last = segments.last().map_or(nothing, TailSegment::last);
         let synced = FrameNumber(0);
@@ -141,6 +141,7 @@ impl Tail {
             replayer.replay(segment, None)?;
         }
         replayer.replay(newest, Some(&mut index))?;
+        replayer.lose(None)?;
         Ok(index)
     }
 
@@ -243,8 +244,8 @@ struct Walked {
 }
 
 /// Walks all segments. Only the last may end with something that is no frame: it begins when all before it is
-/// synced. What is broken and in the tables already is gone past.
-fn walk_all(store: u128, segments: &mut [TailSegment], persisted: FrameNumber) -> Result<Walked, OpenError> {
+/// synced. What is broken is gone past.
+fn walk_all(store: u128, segments: &mut [TailSegment]) -> Result<Walked, OpenError> {
     let mut walked = Walked::default();
     for index in 0..segments.len() {
         let follower = segments.get(index + 1).map(TailSegment::before);
@@ -267,11 +268,7 @@ fn walk_all(store: u128, segments: &mut [TailSegment], persisted: FrameNumber) -
             }
             let place = Place { segment: walk.segment, byte: walk.byte };
             match walk.go_past()? {
-                Some(lost) if lost.before <= persisted.next() => walked.lost.push(lost),
-                Some(_) => {
-                    let what = "a frame that was synced and is not in the tables yet";
-                    return Err(OpenError::Broken { place, what });
-                }
+                Some(lost) => walked.lost.push(lost),
                 None if follower.is_some_and(|last| last != walk.previous) => {
                     return Err(OpenError::Broken { place, what: "a frame that was synced is not there" });
                 }

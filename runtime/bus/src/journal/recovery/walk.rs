@@ -158,13 +158,15 @@ impl Walk<'_> {
             return Ok(None);
         }
         if let Some((header, byte)) = self.ahead()? {
+            let bytes = byte - self.byte;
             self.byte = byte;
             self.previous = LastFrame { number: FrameNumber(header.number.0 - 1), crc: header.previous_crc };
-            return Ok(Some(Lost { after, before: header.number, place }));
+            return Ok(Some(Lost { after, before: header.number, place, bytes }));
         }
         let Some(last) = self.follower.filter(|last| after < last.number) else { return Ok(None) };
         self.previous = last;
-        Ok(Some(Lost { after, before: last.number.next(), place }))
+        let bytes = self.byte_len.saturating_sub(self.byte);
+        Ok(Some(Lost { after, before: last.number.next(), place, bytes }))
     }
 }
 
