@@ -54,6 +54,16 @@ pub enum Notice {
     /// A file of the tables is broken, and the journal no longer holds what it was made of.
     #[error("{0}; the journal does not reach back far enough to make it again")]
     TablesBroken(BrokenTable),
+    /// How far a handler has come cannot be read, and the journal no longer holds what it was made of.
+    #[error(
+        "how far handler {handler} has come cannot be read: {what}; reset its group, until then no events go"
+    )]
+    ProgressBroken {
+        /// The handler.
+        handler: HandlerId,
+        /// The error.
+        what: Arc<str>,
+    },
     /// One byte was broken in the headers of so many frames; they were read as they had been written.
     #[error("one byte is broken in the headers of {0} frames: they are read as they were written")]
     Mended(u64),

@@ -120,6 +120,10 @@ pub(super) fn decide(view: &View, op: AdminOp, now_ms: i64) -> Result<Change, Ad
         }
         AdminOp::RestoreGroup { name } => {
             let handler = group(view, &name)?;
+            if let Some(why) = view.unreadable.get(&handler) {
+                let what = format!("{}: nothing tells how far {name} has come, reset it", *why);
+                return Err(Abort::Tables(what.into()).into());
+            }
             let drivers = view.stopped(handler);
             let section = |&(driver, _): &(DriverKey, FrameNumber)| {
                 let mut section = Vec::new();

@@ -10,7 +10,7 @@ use super::tails::Tails;
 use crate::block::BlockHeader;
 use crate::tables::{
     BrokenRow, Checkpoint, DeltaError, Deltas, EndRow, Gathered, HandlerRow, NextId, Owner, ProgressRow,
-    RowError, TableId, Tables, TopicRow, Tree, TreeError, partition_of, partition_rest, topic_of,
+    RowError, TableId, Tables, TopicRow, Tree, TreeError, TreeFault, partition_of, partition_rest, topic_of,
 };
 use crate::topics::Catalog;
 use crate::{DriverKey, FrameNumber, HandlerId};
@@ -23,6 +23,8 @@ pub(crate) struct View {
     /// Drivers of whom a change was found broken, and the frame of it: they stop as they were before it, until
     /// they are restored or their group is reset.
     pub(crate) broken: DashMap<DriverKey, FrameNumber>,
+    /// Handlers whose rows that are held in memory could not be read, and why: only a reset helps.
+    pub(crate) unreadable: DashMap<HandlerId, Arc<str>>,
 }
 
 /// The tables that are held in memory as a whole. What names an id comes after what says whether it lives.
@@ -47,17 +49,43 @@ impl View {
             groups: Groups::default(),
             tables: Tables::new(tree),
             broken: DashMap::new(),
+            unreadable: DashMap::new(),
         };
         for table in LOADED {
-            let mut broken = Ok(());
-            view.tables.scan_tree(table, |owner, rest, value| {
-                if let (Ok(()), Err(error)) = (&broken, view.follow(owner, rest, Some(value))) {
-                    broken = Err(error);
+            match view.load_rows(&[table as u8]) {
+                Err(LoadError::Tree(error)) if error.fault == TreeFault::Broken && table.is_drivers() => {
+                    view.load_by_handler(table)?;
                 }
-            })?;
-            broken?;
+                loaded => loaded?,
+            }
         }
         Ok(view)
+    }
+
+    /// Follows the rows whose keys begin so.
+    fn load_rows(&self, prefix: &[u8]) -> Result<(), LoadError> {
+        let mut broken = Ok(());
+        self.tables.scan_tree(prefix, |owner, rest, value| {
+            if let (Ok(()), Err(error)) = (&broken, self.follow(owner, rest, Some(value))) {
+                broken = Err(error);
+            }
+        })?;
+        Ok(broken?)
+    }
+
+    /// Follows the rows of a table that is broken somewhere, and stops the handlers that are hurt. The tables do not
+    /// remember it: they tell it again.
+    fn load_by_handler(&self, table: TableId) -> Result<(), LoadError> {
+        for (_, handler) in self.catalog.handlers() {
+            match self.load_rows(&Owner::prefix_of(table, handler)) {
+                Err(LoadError::Tree(error)) if error.fault == TreeFault::Broken => {
+                    self.broken.insert(DriverKey::all_of(handler), FrameNumber(self.tables.persisted()));
+                    self.unreadable.insert(handler, error.to_string().into());
+                }
+                loaded => loaded?,
+            }
+        }
+        Ok(())
     }
 
     /// Applies a section of deltas of `driver` to the tables and follows its rows. What a driver that is stopped
@@ -182,6 +210,7 @@ impl View {
                 if row.is_none() {
                     self.groups.remove_handler(id);
                     self.broken.retain(|driver, _| driver.handler != id);
+                    self.unreadable.remove(&id);
                 }
                 self.catalog.set_handler(id, row);
             }

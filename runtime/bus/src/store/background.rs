@@ -159,7 +159,7 @@ fn checkpoint_loop(shared: &Shared, committer: &Mutex<Committer>) {
         if let Err(error) = shared.retain(committer) {
             shared.failed("releasing segments", &error.to_string());
         }
-        if settled.elapsed() >= shared.options.checkpoints.settle_interval {
+        if settled.elapsed() >= shared.options.checkpoints.settle_interval && !shared.holds_all() {
             if let Err(error) = shared.settle(committer) {
                 shared.failed("settling segments", &error.to_string());
             }

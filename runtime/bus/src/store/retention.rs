@@ -16,6 +16,9 @@ type Positions = HashMap<TopicPartition, Vec<(HandlerId, Offset)>>;
 impl Shared {
     /// Gives up the segments that may go; returns their number.
     pub(super) fn retain(&self, committer: &Mutex<Committer>) -> Result<u64, ReleaseError> {
+        if self.holds_all() {
+            return Ok(0);
+        }
         let now_ms = self.clock.now_ms(&self.notices);
         let mut committer = committer.lock();
         let mut positions = None;
@@ -25,6 +28,11 @@ impl Shared {
         })?;
         self.meter.segments_released.add(released);
         Ok(released)
+    }
+
+    /// Whether nothing may go, for nobody knows what a group has still to read.
+    pub(super) fn holds_all(&self) -> bool {
+        self.options.retention.hold == Hold::Handlers && !self.view.unreadable.is_empty()
     }
 
     /// Whether a segment may go while the journal has `bytes`.

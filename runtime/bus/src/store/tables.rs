@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::OpenError;
 use crate::commit::{LoadError, View};
@@ -24,14 +25,20 @@ struct Place {
 pub(super) fn load(dir: &Path, disk: &dyn Disk, notices: &Notices) -> Result<View, OpenError> {
     let place = Place { tables: dir.join("tables"), broken: dir.join("tables.broken") };
     let fault = match look(&place) {
-        Ok((view, broken)) if broken.is_empty() => return Ok(view),
+        Ok((view, broken)) if broken.is_empty() && view.unreadable.is_empty() => return Ok(view),
         Ok((view, broken)) if !reaches_back(disk).map_err(journal::OpenError::Io)? => {
             for table in broken {
                 notices.push(Notice::TablesBroken(table));
             }
+            for entry in &view.unreadable {
+                notices.push(Notice::ProgressBroken { handler: *entry.key(), what: Arc::clone(&entry) });
+            }
             return Ok(view);
         }
-        Ok((_, broken)) => broken[0].to_string(),
+        Ok((view, broken)) => {
+            let unreadable = view.unreadable.iter().next().map(|entry| entry.to_string());
+            broken.first().map(ToString::to_string).or(unreadable).unwrap_or_default()
+        }
         Err(LoadError::Tree(error))
             if error.fault == TreeFault::Broken && reaches_back(disk).map_err(journal::OpenError::Io)? =>
         {

@@ -93,6 +93,13 @@ impl Owner {
         prefix
     }
 
+    /// What all keys of a handler's rows in `table` begin with.
+    pub(crate) fn prefix_of(table: TableId, handler: HandlerId) -> [u8; 9] {
+        let mut prefix = [table as u8; 9];
+        prefix[1..].copy_from_slice(&handler.0.to_be_bytes());
+        prefix
+    }
+
     /// The key of the row `rest`.
     pub(crate) fn key(self, rest: &[u8]) -> Vec<u8> {
         [&self.prefix()[..], rest].concat()

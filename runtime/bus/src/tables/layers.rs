@@ -191,17 +191,16 @@ impl Tables {
         Ok(Page::merge([tree, flushing, of(&overlays.newest)], limit))
     }
 
-    /// Every row of the table in the tree, at opening, when there is no overlay yet.
+    /// Every row in the tree whose key begins so, at opening, when there is no overlay yet.
     pub(crate) fn scan_tree(
         &self,
-        table: TableId,
+        prefix: &[u8],
         mut row: impl FnMut(Owner, &[u8], &[u8]),
     ) -> Result<(), TreeError> {
         const PAGE: usize = 4096;
-        let prefix = [table as u8];
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let rows = self.tree.scan(&prefix, after.as_deref(), PAGE)?;
+            let rows = self.tree.scan(prefix, after.as_deref(), PAGE)?;
             for (key, value) in &rows {
                 let broken = || TreeError {
                     attempt: "scan",

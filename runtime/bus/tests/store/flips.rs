@@ -286,6 +286,76 @@ fn tables_that_are_broken_anywhere_are_made_again_from_a_journal_that_reaches_ba
 }
 
 #[test]
+fn a_handler_whose_progress_is_broken_is_named_and_stands_still_until_it_is_reset_and_the_others_go_on() {
+    let directory = scratch();
+    let options = options(directory.path(), Some(0));
+    let store = Store::open(options.clone()).unwrap();
+    let topic = store.create_topic("in", Some(400)).unwrap();
+    let handlers = ["one", "two"].map(|name| store.handler_id(name).unwrap());
+    let drivers = || handlers.into_iter().flat_map(|id| (0..400).map(move |partition| driver(id, partition)));
+    let source = topic.partition(Partition(0));
+    for round in 0..9_u8 {
+        committed(store.commit(publish(source, &[&[round; 3_000]])));
+    }
+    let steps = drivers().map(|driver| step(&store, driver, topic.partition(driver.partition), 9)).collect();
+    for outcome in commit_group(&store, steps) {
+        committed(outcome);
+    }
+    store.checkpoint().unwrap();
+    assert!(store.retain().unwrap() > 0);
+    store.close().unwrap();
+    drop(store);
+    let tables = files(directory.path(), &directory.path().join("tables/tables"));
+    let (path, sound) = tables.into_iter().max_by_key(|(_, bytes)| bytes.len()).unwrap();
+    let (mut named, mut hurts_one) = ([0, 0], 0);
+    for at in (0..sound.len()).step_by(1_000) {
+        let mut bytes = sound.clone();
+        bytes[at] ^= 1;
+        fs::write(directory.path().join(&path), bytes).unwrap();
+        let Ok(store) = Store::open(options.clone()) else { continue };
+        let mut hurt = Vec::new();
+        for notice in store.notices() {
+            if let Notice::ProgressBroken { handler, .. } = notice {
+                hurt.push(handler);
+            }
+        }
+        for driver in drivers() {
+            match store.progress(driver, topic.id) {
+                Ok(progress) => assert_eq!(progress.unwrap().next, Offset(9), "byte {at} {driver}"),
+                Err(_) => assert!(hurt.contains(&driver.handler), "byte {at} {driver}"),
+            }
+        }
+        if hurt == [handlers[0]] {
+            hurts_one = at;
+        }
+        for (name, handler) in ["one", "two"].into_iter().zip(handlers) {
+            if hurt.contains(&handler) {
+                named[usize::from(name == "two")] += 1;
+                assert_eq!(store.retain().unwrap(), 0);
+                let refused = store.restore_group(name).unwrap_err().to_string();
+                assert!(refused.contains(&format!("how far {name} has come, reset it")), "{refused}");
+                assert!(store.seek(name, source, Offset(1)).is_err());
+            }
+        }
+    }
+    assert!(named.iter().all(|&count| count > 1), "{named:?}");
+
+    let mut bytes = sound;
+    bytes[hurts_one] ^= 1;
+    fs::write(directory.path().join(&path), bytes).unwrap();
+    let store = Store::open(options.clone()).unwrap();
+    let anew = driver(store.reset_group("one").unwrap(), 0);
+    committed(store.commit(step(&store, anew, source, 7)));
+    store.checkpoint().unwrap();
+    drop(store);
+    let store = Store::open(options).unwrap();
+    assert!(!store.notices().iter().any(|notice| matches!(notice, Notice::ProgressBroken { .. })));
+    let next = |driver| store.progress(driver, topic.id).unwrap().map(|progress| progress.next);
+    assert_eq!(next(anew), Some(Offset(7)));
+    assert_eq!(next(driver(handlers[1], 0)), Some(Offset(9)));
+}
+
+#[test]
 fn a_row_that_is_found_broken_when_it_is_read_is_made_again_at_the_next_opening_or_named() {
     for reaches_back in [true, false] {
         let directory = scratch();
