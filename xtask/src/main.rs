@@ -7,6 +7,7 @@ mod crash;
 mod demo;
 mod fuzz;
 mod plugins;
+mod replace;
 mod shell;
 
 use std::ffi::OsString;
@@ -29,6 +30,14 @@ enum Command {
     #[command(disable_help_flag = true)]
     Crash {
         /// `--kills N` (200) or `--power-cuts N` or `--controls`; `--seed N`, `--report FILE`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Replaces a handler of the real binary again and again under load, by good versions and bad ones, and checks that
+    /// nothing is lost, nothing comes twice and nothing is given up.
+    #[command(disable_help_flag = true)]
+    Replace {
+        /// `--replacements N` (1,000); `--seed N`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
@@ -58,6 +67,7 @@ fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::Demo => demo::demo(),
         Command::Crash { arguments } => crash::crash(&arguments),
+        Command::Replace { arguments } => replace::replace(&arguments),
         Command::Bench { arguments } => bench::bench(&arguments),
         Command::Ci => ci::all(),
         Command::Test => ci::test(),

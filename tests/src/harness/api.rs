@@ -1,8 +1,9 @@
 //! The HTTP API as the suites use it: publish, read, groups, topics.
 
+use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use reqwest::blocking::{Client, Response};
 use serde_json::Value;
 
@@ -104,6 +105,16 @@ impl Api {
         }
         let text = text_of(answer, &path)?;
         text.lines().map(record).collect()
+    }
+
+    /// The events of a partition from its beginning on, as lines, without end. Waits for the topic.
+    pub fn follow(&self, topic: &str, partition: u32) -> Result<impl BufRead + Send + use<>> {
+        // No time is too long for the next event to come.
+        let client = Client::builder().timeout(None).no_proxy().build()?;
+        let path = format!("/v1/topics/{topic}/events?partition={partition}&from=earliest&follow=true");
+        let answer = client.get(format!("{}{path}", self.address)).send()?;
+        ensure!(answer.status().is_success(), "GET {path} answered {}", answer.status());
+        Ok(BufReader::with_capacity(1 << 16, answer))
     }
 
     /// What a path answers, as JSON.
