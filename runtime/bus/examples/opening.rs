@@ -1,6 +1,7 @@
 //! How long a large store takes to open: `cargo run --release -p tidemill-bus --example opening -- [directory]
 //! [GiB of events] [MiB of deltas] [bytes per value]`. The deltas are those that no checkpoint has brought into the
 //! tables. Steps that leave a store behind as a crash does run in a process of their own, which just exits.
+//! One of them alone (`events`, `deltas`, `open`, named after the sizes) keeps the store, to be opened again and again.
 
 use std::error::Error;
 use std::fs::{self, File};

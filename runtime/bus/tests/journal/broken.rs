@@ -8,6 +8,7 @@ use tidemill_bus::journal::{BlockError, Delta, FrameParts, ReadHint, Seek};
 use tidemill_bus::testing::FakeDisk;
 
 use crate::basics::{append, fake};
+use crate::flips::{closed_journal, small};
 use crate::history::options;
 use crate::model::{open, owner, partition};
 
@@ -116,4 +117,37 @@ fn a_broken_header_is_gone_past_and_told_of_if_its_frame_is_not_in_the_tables() 
         journal.reader().find(partition(0), seek, &mut ReadHint::default()).unwrap().unwrap().first.0
     };
     assert_eq!([0, 1, 2, 3, 4].map(find), [0, 3, 3, 3, 4]);
+}
+
+#[test]
+fn an_index_that_is_made_again_goes_past_a_frame_that_is_lost() {
+    let (fake, frames) = closed_journal();
+    let name = "00000000000000000001.segment";
+    let sound = fake.bytes(name).unwrap();
+    let headers: Vec<usize> =
+        (0..sound.len()).step_by(4096).filter(|&at| sound[at..].starts_with(b"TMFRAME\0")).collect();
+    assert!(headers.len() > 1, "{headers:?}");
+    for (lost, at) in headers.iter().enumerate() {
+        let mut bytes = sound.clone();
+        bytes[at + 30..at + 60].fill(0x77);
+        let trailer = bytes.len() - 40;
+        bytes[trailer] ^= 1;
+        let copy = fake.copy(1);
+        copy.put(name, &bytes);
+        let disk: Arc<dyn Disk> = Arc::new(copy);
+        let (journal, recovery, _) = open(&disk, small(), 0).unwrap();
+        assert_eq!((recovery.lost[0].after.0, recovery.lost[0].before.0), (lost as u64, lost as u64 + 2));
+        let reader = journal.reader();
+        for (index, placed) in
+            frames.iter().enumerate().flat_map(|(at, frame)| frame.blocks.iter().map(move |it| (at, it)))
+        {
+            let source = placed.block.target;
+            let place = reader.find(source, Seek::Offset(placed.first), &mut ReadHint::default()).unwrap();
+            if index == lost {
+                assert!(place.is_none_or(|place| place.first > placed.first));
+            } else {
+                assert_eq!(reader.read(&place.unwrap()).unwrap().columns, placed.block.columns);
+            }
+        }
+    }
 }
