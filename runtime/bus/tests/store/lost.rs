@@ -9,6 +9,7 @@ use tidemill_bus::disk::Disk;
 use tidemill_bus::log::{Log, Row};
 use tidemill_bus::notice::Notice;
 use tidemill_bus::store::{Control, Store};
+use tidemill_bus::tables::ModelTables;
 use tidemill_bus::testing::Random;
 use tidemill_bus::transaction::{IdempotencyKey, StateWrites};
 use tidemill_bus::{Batch, DriverKey, Offset, Partition, TopicPartition, Transaction};
@@ -235,6 +236,19 @@ fn a_header_that_is_broken_is_gone_past_and_nothing_is_served_that_was_not_so() 
     let (lost, wrong) = filled().damage_all(Control::Sound);
     assert_eq!(wrong, [] as [&str; 0]);
     assert!(lost > 40, "{lost}");
+}
+
+#[test]
+fn so_it_is_when_everything_is_replayed_and_flushed_on_the_way() {
+    let mut filled = filled();
+    filled.world.tables = ModelTables::default();
+    filled.world.options.checkpoints.bytes_max = 1_000;
+    let (lost, wrong) = filled.damage_all(Control::Sound);
+    // Topics and handlers were made in the first four frames.
+    let (refused, wrong): (Vec<String>, Vec<String>) =
+        wrong.into_iter().partition(|wrong| wrong.contains("put a sound copy of that segment"));
+    assert_eq!(wrong, [] as [&str; 0]);
+    assert!(lost > 40 && (16..=32).contains(&refused.len()), "{lost} {}", refused.len());
 }
 
 #[test]
