@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidemill_flow::handler::{Call, Fault, Handler};
-use tidemill_wasm::{Level, Loader, limits};
+use tidemill_wasm::{Cache, Level, Loader, limits};
 
 use crate::support::{
     DRIVER, ENGINE, GUEST, Log, Told, batch, call, call_again, call_of, guest, loader, with_vice,
@@ -96,6 +96,24 @@ fn log_lines_are_cut_rationed_and_placed() {
 }
 
 #[test]
+fn a_guest_that_emits_without_end_meets_the_limit_of_its_memory() {
+    let fault = call(&guest("gush")).unwrap_err();
+    assert!(matches!(fault, Fault::Memory { limit, .. } if limit == 64 << 20), "{fault:?}");
+}
+
+#[test]
+fn a_guest_that_logs_without_end_meets_its_deadline_and_few_lines_are_kept() {
+    let log = Arc::new(Log::default());
+    let loader = Loader::new(ENGINE.clone(), None, log.clone()).unwrap();
+    let plugin = loader.load(&GUEST, with_vice("rant")).unwrap();
+    let (batch, deadline) = (batch(), Duration::from_millis(300));
+    let fault =
+        plugin.instantiate(DRIVER).unwrap().process(Call { deadline, ..call_of(&batch) }).unwrap_err();
+    assert_eq!(fault, Fault::Deadline(deadline));
+    assert!(plugin.log_lines_dropped() > log.0.lock().len() as u64);
+}
+
+#[test]
 fn keys_longer_than_their_bytes_are_a_lie() {
     let fault = call(&guest("lie-keys")).unwrap_err();
     assert_eq!(
@@ -106,6 +124,12 @@ fn keys_longer_than_their_bytes_are_a_lie() {
 
 #[test]
 fn columns_that_lie_are_handed_on_as_they_are_for_the_flow_to_refuse() {
+    // Compiled once for all of them.
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::open(dir.path()).unwrap();
+    let loader = Loader::new(ENGINE.clone(), Some(cache), Arc::new(Log::default())).unwrap();
+    let of = |vice: &str| call(&loader.load(&GUEST, with_vice(vice)).unwrap()).unwrap();
+    let honest = of("echo");
     for lie in [
         "lie-sum",
         "lie-overflow",
@@ -114,10 +138,20 @@ fn columns_that_lie_are_handed_on_as_they_are_for_the_flow_to_refuse() {
         "lie-cause",
         "lie-unsettled",
         "lie-settled",
+        "lie-stopped",
+        "lie-rejected",
         "lie-topic",
+        "lie-topics",
+        "lie-times",
+        "lie-keys-ragged",
+        "lie-headers-ragged",
+        "lie-headers",
+        "lie-data",
         "lie-state",
+        "lie-state-value",
+        "lie-state-data",
+        "lie-state-key",
     ] {
-        let output = call(&guest(lie)).unwrap();
-        assert_ne!(output, call(&guest("echo")).unwrap(), "{lie}");
+        assert_ne!(of(lie), honest, "{lie}");
     }
 }

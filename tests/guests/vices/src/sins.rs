@@ -7,6 +7,7 @@ use crate::columns::echo;
 use crate::exports::tidemill::handler::processor::{Batch, Output};
 use crate::settled;
 use crate::tidemill::handler::state;
+use crate::tidemill::handler::types::{Failure, Stop};
 use crate::wasi::logging::logging::{Level, log};
 
 /// What is never given back.
@@ -61,6 +62,39 @@ pub fn flood(events: &Batch) -> Output {
     }
 }
 
+/// Emits without end.
+pub fn gush(events: &Batch) -> ! {
+    let mut output = settled(events);
+    loop {
+        output.cause_of.push(0);
+        output.value_lens.push(1 << 10);
+        output.data.extend_from_slice(black_box(&[b'x'; 1 << 10]));
+    }
+}
+
+/// Emits two million events of nothing: few bytes here, many where each event has a place of its own.
+pub fn swarm(events: &Batch) -> Output {
+    Output { cause_of: vec![0; 2_000_000], value_lens: vec![-1; 2_000_000], ..settled(events) }
+}
+
+/// Falls over at some events and not at others, and not always at the same.
+pub fn trap_at_random(events: &Batch) -> Output {
+    let mut chance =
+        (events.base_offset * 31 + u64::from(events.attempt)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    chance = (chance ^ chance >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    if chance >> 62 == 0 {
+        trap();
+    }
+    echo(events)
+}
+
+/// Logs without end.
+pub fn rant() -> ! {
+    loop {
+        log(Level::Warn, "rant", &"and another thing ".repeat(50));
+    }
+}
+
 /// Logs 1,000 lines, the first of them 100 KiB long.
 pub fn chatter(events: &Batch) -> Output {
     log(Level::Warn, "chatter", &"long ".repeat(20 << 10));
@@ -93,8 +127,29 @@ pub fn lie(events: &Batch, lie: &str) -> Option<Output> {
         "lie-cause" => output.cause_of[0] = u32::MAX,
         "lie-unsettled" => output.settled = 0,
         "lie-settled" => output.settled += 1,
+        "lie-stopped" => output.stopped = Some(Stop { reason: String::new(), after_ms: None }),
+        "lie-rejected" => output.rejected = vec![Failure { index: u32::MAX, reason: String::new() }],
         "lie-topic" => output.topic_of = vec![7; output.cause_of.len()],
+        "lie-topics" => output.topic_of = vec![0; output.cause_of.len() + 1],
+        "lie-times" => output.times.push(0),
+        "lie-keys-ragged" => output.key_lens.push(-1),
+        "lie-headers-ragged" => output.header_lens.push(0),
+        "lie-headers" => {
+            output.header_lens[0] += 3;
+            output.value_lens[0] -= 3;
+        }
+        "lie-data" => output.data.push(0),
         "lie-state" => output.state_key_lens.push(9),
+        "lie-state-value" => {
+            output.state_key_lens.push(0);
+            output.state_value_lens.push(-9);
+        }
+        "lie-state-data" => output.state_data.push(0),
+        "lie-state-key" => {
+            output.state_key_lens.push(5_000);
+            output.state_value_lens.push(-1);
+            output.state_data.resize(5_000, 0);
+        }
         _ => return None,
     }
     Some(output)
