@@ -18,7 +18,7 @@ static PLUGINS: LazyLock<PathBuf> = LazyLock::new(|| {
     let built = Command::new(BINARY)
         .arg("build")
         .arg(root)
-        .args(["--package", "passthrough", "--package", "aggregate", "--out"])
+        .args(["--package", "passthrough", "--package", "aggregate", "--package", "dice", "--out"])
         .arg(&out)
         .output()
         .unwrap();

@@ -10,3 +10,4 @@ mod cli;
 mod compiling;
 mod faults;
 mod handlers;
+mod twins;
