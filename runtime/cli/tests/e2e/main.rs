@@ -11,3 +11,4 @@ mod compiling;
 mod faults;
 mod handlers;
 mod twins;
+mod vices;
