@@ -125,6 +125,7 @@ fn print(report: &Report, took: Duration) {
             power.pages_lost, power.pages, power.operations_lost, power.operations
         );
     }
+    println!("{} settled segments were found, {} deaths left a copy behind", report.settled, report.copies);
     let checks = report.checks.as_millis() / report.recoveries.len().max(1) as u128;
     println!(
         "start to ready: p50 {} ms, p99 {} ms; then {checks} ms to check",
@@ -150,6 +151,8 @@ fn as_json(report: &Report, seed: u64, took: Duration) -> String {
         "unsynced_names": power.operations,
         "lost_names": power.operations_lost,
         "start_to_ready_ms": { "p50": recovery_ms(report, 50), "p99": recovery_ms(report, 99) },
+        "settled_segments": report.settled,
+        "settled_copies_left": report.copies,
         "events": report.events,
     })
     .to_string()

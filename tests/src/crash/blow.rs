@@ -9,9 +9,14 @@ use super::run::Fault;
 /// which hit. Those around a write are passed all the time.
 const POINTS: [(&str, u64); 3] = [("before-write", 40), ("after-write", 40), ("after-sync", 40)];
 
-/// Those that are passed at a checkpoint only, which is made every two seconds, or when a plugin was compiled: a
-/// kill there costs as much.
-const SLOW_POINTS: [(&str, u64); 3] = [("checkpoint", 1), ("segment-release", 2), ("plugin-swap", 4)];
+/// Those that are passed at or after a checkpoint only, or when a plugin was compiled: a kill there costs as much.
+const SLOW_POINTS: [(&str, u64); 5] = [
+    ("checkpoint", 1),
+    ("segment-release", 2),
+    ("segment-copy", 3),
+    ("segment-settled", 3),
+    ("plugin-swap", 4),
+];
 
 /// How often each point must be hit in a long run.
 const HITS_MIN: u64 = 20;
@@ -44,6 +49,11 @@ impl Blow {
             Self::Point(..) => true,
             Self::Power(plan) => plan.at.is_some(),
         }
+    }
+
+    /// Whether it can come only at or after a checkpoint.
+    pub(super) fn wants_checkpoints(&self) -> bool {
+        matches!(self, Self::Point(point, _) if SLOW_POINTS.iter().any(|(name, _)| name == point))
     }
 
     /// Whether the runtime may say that it takes no more, and go on living.

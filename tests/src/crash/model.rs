@@ -90,6 +90,8 @@ pub struct Model {
     counted: HashMap<u32, VecDeque<(String, u64)>>,
     flaky: HashMap<u32, VecDeque<Id>>,
     dead: BTreeSet<Id>,
+    /// Events that a handler holds, by partition and offset.
+    held: BTreeMap<(u32, u64), Id>,
 }
 
 impl Model {
@@ -214,6 +216,33 @@ impl Model {
         Ok(())
     }
 
+    /// An event was acknowledged that a handler holds from now on. All of them have one key.
+    pub fn hold(&mut self, place: (u32, u64), id: Id) {
+        self.held.insert(place, id);
+    }
+
+    /// The handler is about to go past all that it holds.
+    pub fn let_go(&mut self) {
+        self.held.clear();
+    }
+
+    /// Where the events begin that are held.
+    pub fn held(&self) -> Option<(u32, u64)> {
+        self.held.keys().next().copied()
+    }
+
+    /// The topic of held events was read from where they begin: whatever retention let go, these are there.
+    pub fn holds(&self, records: &[Record]) -> Result<(), Violation> {
+        for (&(partition, offset), id) in &self.held {
+            let found = records.iter().find(|record| record.offset == offset);
+            must!(
+                found.is_some_and(|record| record.value["id"].as_u64() == Some(*id)),
+                "event {id} is held at offset {offset} of partition {partition}, and {found:?} is there"
+            );
+        }
+        Ok(())
+    }
+
     /// Outputs and dead letters that are still to come.
     pub fn outstanding(&self) -> usize {
         let queued = |queues: &HashMap<u32, VecDeque<Id>>| queues.values().map(VecDeque::len).sum::<usize>();
@@ -260,6 +289,16 @@ mod tests {
         model.acknowledged(1, 2, &[PLACE]).unwrap();
         model.input(0, &record(0, 1)).unwrap();
         assert!(model.input_ends().is_err());
+    }
+
+    #[test]
+    fn a_held_event_that_is_gone_is_found() {
+        let mut model = Model::default();
+        model.hold((0, 3), 7);
+        model.holds(&[record(3, 7), record(4, 9)]).unwrap();
+        assert!(model.holds(&[record(4, 9)]).is_err() && model.holds(&[record(3, 9)]).is_err());
+        model.let_go();
+        model.holds(&[]).unwrap();
     }
 
     #[test]

@@ -1,21 +1,33 @@
 //! The cycle of the kill harness: start, read and check, publish, kill; and at the end drain and compare.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::json;
 
 use super::blow::{Blow, Blows};
 use super::load::{Load, Request};
-use super::model::{FLAKY_ATTEMPTS, Model, Violation};
+use super::model::{FLAKY_ATTEMPTS, Fate, Model, Violation, line};
 use super::power::{End, PowerReport, Syncs};
 use crate::harness::{Api, PowerOptions, Process, ProcessOptions, Published, Record};
 
 /// Partitions of the topics, the default.
 const PARTITIONS: u32 = 4;
+
+/// A handler that waits for an hour with its first event, and holds it so long.
+const HOLDER: &str = "holder";
+
+/// What it reads.
+const HELD: &str = "held";
+
+/// Its plugin file.
+const HOLDER_FILE: &str = "inputs = [\"held\"]\n[retry]\nbackoff = \"1h\"\nmax-backoff = \"1h\"\n";
 
 /// Publishers at work between two kills.
 const PUBLISHERS: usize = 3;
@@ -25,6 +37,9 @@ const READ_EVENTS: usize = 10_000;
 
 /// How long a crash point may take to be reached before the process is killed from outside.
 const POINT_WAIT: Duration = Duration::from_secs(4);
+
+/// A run of so many kills or power cuts writes more than is kept, so that segments are settled.
+const BLOWS_TO_SETTLE: u64 = 40;
 
 /// How long the handlers may take to finish at the end.
 const DRAIN_MAX: Duration = Duration::from_mins(5);
@@ -93,6 +108,10 @@ pub struct Report {
     pub cycles: BTreeMap<&'static str, Duration>,
     /// What checking took, of all cycles.
     pub checks: Duration,
+    /// Settled segments that were found after a kill or a power cut.
+    pub settled: usize,
+    /// Deaths that left a settled copy behind that had not taken its segment's place.
+    pub copies: usize,
 }
 
 /// Kills a runtime, or cuts its power, again and again under load and checks the model after each. Fails on the
@@ -112,6 +131,8 @@ pub fn run(options: &CrashOptions) -> Result<Report> {
     ensure!(missed.is_empty(), "fewer than {} kills at {}", run.blows.hits_min(), missed.join(", "));
     let report = run.finish()?;
     ensure!(options.library.is_none() || report.power.syncs > 0, "no sync was seen: nothing is proven");
+    let is_short = options.blows < BLOWS_TO_SETTLE || options.fault != Fault::None;
+    ensure!(is_short || report.settled > 0, "no segment was settled: nothing is proven of it");
     Ok(report)
 }
 
@@ -126,6 +147,10 @@ struct Run<'a> {
     report: Report,
     process: ProcessOptions,
     swaps: u64,
+    /// Events published to be held.
+    holds: u64,
+    /// The settled segments that were found.
+    settled: BTreeSet<u64>,
 }
 
 impl<'a> Run<'a> {
@@ -140,10 +165,11 @@ impl<'a> Run<'a> {
         ] {
             let text = format!("inputs = [\"events\"]\noutput = \"{output}\"\n{more}");
             fs::write(plugins.join(format!("{name}.toml")), text)?;
-            install(&options.components, &plugins, name, 0)?;
+            install(&options.components, &plugins, (name, name), 0)?;
         }
+        fs::write(plugins.join(format!("{HOLDER}.toml")), HOLDER_FILE)?;
+        install(&options.components, &plugins, ("flaky", HOLDER), 0)?;
         let config = scratch.join("tidemill.toml");
-        fs::write(&config, config_text(options.library.as_deref()))?;
         let data = scratch.join("data");
         fs::create_dir_all(&data)?;
         let state = scratch.join("power");
@@ -171,6 +197,8 @@ impl<'a> Run<'a> {
             report: Report::default(),
             process,
             swaps: 0,
+            holds: 0,
+            settled: BTreeSet::new(),
         })
     }
 
@@ -181,7 +209,8 @@ impl<'a> Run<'a> {
         let Some(mut process) = self.start(&blow)? else { return self.died(&blow, blow.name()) };
         let recovered = started.elapsed();
         self.report.recoveries.push(recovered);
-        let checked = self.resend(&process.api()?).and_then(|()| self.check(&process.api()?));
+        let api = process.api()?;
+        let checked = self.resend(&api).and_then(|()| self.check(&api)).and_then(|()| self.hold(&api));
         self.report.checks += started.elapsed().saturating_sub(recovered);
         if let Err(error) = checked
             && (error.is::<Violation>() || !may_fail(&blow, &mut process)?)
@@ -196,6 +225,9 @@ impl<'a> Run<'a> {
 
     fn start(&mut self, blow: &Blow) -> Result<Option<Process>> {
         let mut options = self.process.clone();
+        if let Some(config) = &options.config {
+            fs::write(config, self.config_text(blow))?;
+        }
         match blow {
             Blow::Moment => {}
             Blow::Point(name, hit) => options.crash_at = Some(format!("{name}:{hit}")),
@@ -211,9 +243,25 @@ impl<'a> Run<'a> {
         Process::start(&options)
     }
 
+    /// Small segments and little kept, so that segments are released and settled all the time. What is kept is still
+    /// a multiple of what a cycle writes, for each is read before it may go: with the library a cycle writes less.
+    /// Half of the processes make checkpoints often, and settle after each, the others leave more to be replayed.
+    fn config_text(&mut self, blow: &Blow) -> String {
+        let kept = if self.options.library.is_some() { "16MiB" } else { "48MiB" };
+        let often = blow.wants_checkpoints() || self.random.bool();
+        let pace = match self.options.fault {
+            Fault::None if often => "checkpoint = \"100ms\"\nsettle = \"0s\"\n",
+            _ => "",
+        };
+        format!("[store]\nsegment = \"1MiB\"\n{pace}[store.retention]\nbytes = \"{kept}\"\n")
+    }
+
     /// Takes note of a death.
     fn died(&mut self, blow: &Blow, name: &'static str) -> Result<()> {
         *self.report.kills.entry(name).or_default() += 1;
+        let (settled, copies) = settled_in(&self.process.data.join("journal"))?;
+        self.settled.extend(settled);
+        self.report.copies += usize::from(copies > 0);
         if let (Blow::Power(plan), Some(power)) = (blow, &self.process.power) {
             if plan.fails_syncs() && !power.state.join("report").exists() {
                 // It was refused at its opening, and ended without a cut.
@@ -235,7 +283,7 @@ impl<'a> Run<'a> {
         let (died, requests) =
             self.load.publish_while(apis, self.random.u64(..), || -> Result<&'static str> {
                 if swap {
-                    install(components, plugins, "passthrough", swaps)?;
+                    install(components, plugins, ("passthrough", "passthrough"), swaps)?;
                 }
                 end(process, blow, moment)
             })?;
@@ -281,6 +329,28 @@ impl<'a> Run<'a> {
             self.model.input_ends()?;
         }
         self.read_outputs(api)
+    }
+
+    /// Keeps a handler from going on, so that retention must wait for it and settling has something to do; now and
+    /// then lets it go first, so that segments are released as well.
+    fn hold(&mut self, api: &Api) -> Result<()> {
+        if self.options.fault != Fault::None {
+            return Ok(());
+        }
+        if let Some((partition, from)) = self.model.held() {
+            self.model.holds(&api.read(HELD, partition, from, READ_EVENTS)?)?;
+            if self.random.u32(..4) == 0 {
+                self.model.let_go();
+                api.post(&format!("/v1/handlers/{HOLDER}/seek"), &json!({ "to": "latest" }))?;
+            }
+        }
+        self.holds += 1;
+        let line = line(self.holds, 0, Fate::Retry) + "\n";
+        if let Published::Acknowledged(places) = api.publish(HELD, &line, None)? {
+            let place = places.first().context("an event was published to no place")?;
+            self.model.hold((place.partition, place.offset), self.holds);
+        }
+        Ok(())
     }
 
     fn read_outputs(&mut self, api: &Api) -> Result<()> {
@@ -336,6 +406,7 @@ impl<'a> Run<'a> {
         let (status, log) = process.stop()?;
         ensure!(status.success(), "SIGTERM ended the runtime with {status}:\n{log}");
         self.report.events = self.model.events();
+        self.report.settled = self.settled.len();
         Ok(self.report)
     }
 }
@@ -363,17 +434,34 @@ fn end(mut process: Process, blow: &Blow, moment: Duration) -> Result<&'static s
     Ok("random")
 }
 
-/// Small segments and little kept, so that segments are released all the time. What is kept is still a multiple
-/// of what a cycle writes, for each is read before it may go: with the library a cycle writes less.
-fn config_text(library: Option<&Path>) -> String {
-    let kept = if library.is_some() { "16MiB" } else { "48MiB" };
-    format!("[store]\nsegment = \"1MiB\"\n[store.retention]\nbytes = \"{kept}\"\n")
+/// The settled segments in the journal, and how many copies had not taken their place. They have a 2 at byte 14, as
+/// FORMAT.md says.
+fn settled_in(journal: &Path) -> Result<(Vec<u64>, usize)> {
+    let (mut settled, mut copies) = (Vec::new(), 0);
+    if !journal.exists() {
+        // It died before the store was made.
+        return Ok((settled, copies));
+    }
+    for file in fs::read_dir(journal)? {
+        let path = file?.path();
+        let mut header = [0; 16];
+        if fs::File::open(&path)?.read(&mut header)? < header.len() || !header.starts_with(b"TMSEGMT\0") {
+            continue;
+        }
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        match name.strip_suffix(".segment").map(str::parse) {
+            Some(number) if header[14] == 2 => settled.push(number?),
+            None if header[14] == 2 => copies += 1,
+            _ => {}
+        }
+    }
+    Ok((settled, copies))
 }
 
 /// Puts a component into the plugin directory as an upload does: a complete file, renamed into place. A
 /// version is the same code with another custom section, so that its hash is new.
-fn install(components: &Path, plugins: &Path, name: &str, version: u64) -> Result<()> {
-    let from = components.join(format!("{name}.wasm"));
+fn install(components: &Path, plugins: &Path, (component, name): (&str, &str), version: u64) -> Result<()> {
+    let from = components.join(format!("{component}.wasm"));
     let mut bytes = fs::read(&from).with_context(|| format!("reading {}", from.display()))?;
     if version > 0 {
         let payload = format!("{version:020}");

@@ -123,13 +123,21 @@ impl Api {
         let text = text_of(answer, path)?;
         serde_json::from_str(&text).with_context(|| format!("GET {path} answered {text:?}"))
     }
+
+    /// What a path answers to a body, as JSON.
+    pub fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        let request = self.client.post(format!("{}{path}", self.address));
+        let answer = request.header("content-type", "application/json").body(body.to_string()).send()?;
+        let text = text_of(answer, path)?;
+        serde_json::from_str(&text).with_context(|| format!("POST {path} answered {text:?}"))
+    }
 }
 
 fn text_of(answer: Response, path: &str) -> Result<String> {
     let status = answer.status();
     let text = answer.text()?;
     if !status.is_success() {
-        bail!("GET {path} answered {status}: {text}");
+        bail!("{path} answered {status}: {text}");
     }
     Ok(text)
 }

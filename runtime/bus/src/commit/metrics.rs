@@ -77,6 +77,8 @@ metrics! {
     checkpoints,
     /// Segments released.
     segments_released,
+    /// Segments rewritten without what may go.
+    segments_settled,
     /// Events that retention removed before a group had read them.
     events_lost,
     /// Blocks read from the disk.

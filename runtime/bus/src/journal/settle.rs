@@ -12,6 +12,7 @@ use super::segment::{Segment, Shared, read_segment_header};
 use super::{FindError, Journal, JournalReader, Place};
 use crate::TopicPartition;
 use crate::bytes::align;
+use crate::crash;
 use crate::disk::{DiskFile, IoSlice, IoSliceMut};
 
 /// Bytes copied at a time.
@@ -75,6 +76,7 @@ impl Journal {
             return Ok(false);
         }
         shared.disk.rename(&new_segment_name(number), &segment_name(number))?;
+        crash::point("segment-settled");
         shared.disk.sync_directory()?;
         shared.replace(Segment::sealed(number, byte_len));
         Ok(true)
@@ -137,6 +139,7 @@ impl<'a> Copy<'a> {
         self.header.encode_page(&mut page);
         file.write_at(&[IoSlice::new(&page)], 0)?;
         self.copy_blocks(&*file)?;
+        crash::point("segment-copy");
         let last = LastFrame { number: self.sealed.trailer.last_frame, crc: self.sealed.trailer.last_crc };
         let trailer = last.trailer(self.shared.store, self.sealed.trailer.segment);
         // This syncs all that is written.

@@ -100,7 +100,9 @@ impl Shared {
             return Ok(false);
         };
         let ends: Vec<_> = goes.iter().map(|part| (part.source, part.end)).collect();
-        Ok(committer.lock().put(copy, &ends)?)
+        let is_settled = committer.lock().put(copy, &ends)?;
+        self.meter.segments_settled.add(is_settled.into());
+        Ok(is_settled)
     }
 }
 

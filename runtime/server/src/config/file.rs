@@ -85,6 +85,12 @@ pub struct StoreConfig {
     /// again.
     #[serde(deserialize_with = "units::size::optional")]
     pub backlog: Option<usize>,
+    /// Longest time between two checkpoints of the tables; 2 s if it is not set. An opening replays what came since.
+    #[serde(deserialize_with = "units::duration::optional")]
+    pub checkpoint: Option<Duration>,
+    /// Time between two looks for segments worth being rewritten without what may go; a minute if it is not set.
+    #[serde(deserialize_with = "units::duration::optional")]
+    pub settle: Option<Duration>,
     /// How long events are kept.
     pub retention: RetentionConfig,
 }
@@ -261,6 +267,9 @@ impl Config {
                 "`store.segment` is {bytes} bytes: it must be from 1MiB to 1GiB"
             )));
         }
+        if self.store.checkpoint.is_some_and(|interval| interval.is_zero()) {
+            return Err(ConfigError::Refused("`store.checkpoint` is 0: it would never rest".to_owned()));
+        }
         Ok(())
     }
 }
@@ -274,6 +283,14 @@ mod tests {
         for (segment, is_fine) in [("1MiB", true), ("1GiB", true), ("4KiB", false), ("2GiB", false)] {
             let config = Config::parse(&format!("[store]\nsegment = \"{segment}\"\n")).unwrap();
             assert_eq!(config.check().is_ok(), is_fine, "{segment}");
+        }
+    }
+
+    #[test]
+    fn checkpoints_without_a_rest_are_refused() {
+        for (interval, is_fine) in [("1ms", true), ("0s", false)] {
+            let config = Config::parse(&format!("[store]\ncheckpoint = \"{interval}\"\n")).unwrap();
+            assert_eq!(config.check().is_ok(), is_fine, "{interval}");
         }
     }
 
@@ -297,6 +314,8 @@ mod tests {
             sync = "50ms"
             segment = "32MiB"
             backlog = "1MiB"
+            checkpoint = "1s"
+            settle = "5m"
             [store.retention]
             age = "1h"
             bytes = "5GiB"
@@ -316,6 +335,8 @@ mod tests {
         assert_eq!((config.http.hosts, config.http.insecure), (vec!["mill.example".to_owned()], true));
         assert_eq!(config.store.sync, SyncConfig::Every(Duration::from_millis(50)));
         assert_eq!((config.store.segment, config.store.backlog), (Some(32 << 20), Some(1 << 20)));
+        let intervals = (config.store.checkpoint, config.store.settle);
+        assert_eq!(intervals, (Some(Duration::from_secs(1)), Some(Duration::from_mins(5))));
         let retention =
             RetentionConfig { age: Some(Duration::from_hours(1)), bytes: Some(5 << 30), hold: Hold::None };
         assert_eq!(config.store.retention, retention);

@@ -67,6 +67,12 @@ impl Snapshot {
         counter(encoder, "store_segments_released", "segments given up", store.segments_released)?;
         counter(
             encoder,
+            "store_segments_settled",
+            "segments rewritten without what may go",
+            store.segments_settled,
+        )?;
+        counter(
+            encoder,
             "store_lost_events",
             "events that went before a group read them",
             store.events_lost,

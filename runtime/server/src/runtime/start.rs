@@ -10,7 +10,7 @@ use axum::serve::ListenerExt;
 use thiserror::Error;
 use tidemill_bus::journal::JournalOptions;
 use tidemill_bus::notice::Notice;
-use tidemill_bus::store::{self, OpenError, Retention, StoreOptions, Sync};
+use tidemill_bus::store::{self, Checkpoints, OpenError, Retention, StoreOptions, Sync};
 use tidemill_bus::{Log, Store};
 use tidemill_flow::{Flow, Options};
 use tidemill_wasm::directory::{Kept, PluginDirectory};
@@ -120,7 +120,13 @@ fn store_options(config: &Config) -> StoreOptions {
         journal.first_segment_bytes = journal.first_segment_bytes.min(journal.segment_bytes);
     }
     let default = StoreOptions::new(&config.data);
+    let checkpoints = Checkpoints {
+        interval: config.store.checkpoint.unwrap_or(default.checkpoints.interval),
+        settle_interval: config.store.settle.unwrap_or(default.checkpoints.settle_interval),
+        ..default.checkpoints
+    };
     StoreOptions {
+        checkpoints,
         publishers_bytes: config.store.backlog.unwrap_or(default.publishers_bytes),
         sync: match config.store.sync {
             SyncConfig::Always => Sync::Always,
