@@ -104,6 +104,11 @@ pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(2);
 /// Time between two looks for segments that are worth being rewritten: each reads the index of all of them.
 pub const SETTLE_INTERVAL: Duration = Duration::from_mins(1);
 
+/// How long an event without a value is kept in a compacted topic, so that readers learn that its key is gone.
+pub const TOMBSTONE_AGE: Duration = Duration::from_hours(24);
+/// Bytes of keys that one look for superseded events holds, by estimate: what has more is compacted piece by piece.
+pub const COMPACTION_KEYS_BYTES_MAX: usize = 64 * MIB;
+
 /// Segments that still fit on the disk when publishers are refused: handlers go on and free what they have read.
 pub const ROOM_PUBLISHERS_STOP: u64 = 4;
 /// Segments that still fit when only the handlers go on that hold the oldest segment.

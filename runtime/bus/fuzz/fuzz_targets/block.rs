@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tidemill_bus::block::{Block, BlockHeader, HEADER_BYTES, body_slices};
+use tidemill_bus::block::{Block, BlockHeader, HEADER_BYTES, body_slices, pack};
 use tidemill_bus::transaction::NewBlock;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -23,6 +23,12 @@ fuzz_target!(|bytes: &[u8]| {
     header.encode(&mut encoded);
     assert_eq!(BlockHeader::decode(&encoded), Ok(header));
     let Ok(block) = Block::decode(&bytes) else { return };
+    if header.is_packed {
+        assert!(block.columns.iter().count() <= header.count as usize);
+        let (packed, body) = pack(&block, |_| true);
+        assert_eq!((packed, &body[..]), (header, &bytes[HEADER_BYTES..HEADER_BYTES + body.len()]));
+        return;
+    }
     assert_eq!(block.columns.iter().count(), header.count as usize);
     let written = NewBlock {
         target: header.target,

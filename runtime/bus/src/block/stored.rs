@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::{Columns, ColumnsError, body_crc};
+use super::{Columns, ColumnsError, body_crc, unpack};
 use crate::bytes::Reader;
 use crate::limits::BLOCK_BYTES_MAX;
 use crate::transaction::{Cause, NewBlock};
@@ -18,6 +18,7 @@ pub const HEADER_BYTES: usize = 80;
 const MAGIC: u32 = u32::from_le_bytes(*b"TMBK");
 const VERSION: u16 = 1;
 const FLAG_CAUSE: u16 = 1;
+const FLAG_PACKED: u16 = 2;
 /// Bytes of magic and CRC, which the CRC does not cover.
 const CRC_FROM: usize = 8;
 
@@ -26,14 +27,16 @@ const CRC_FROM: usize = 8;
 pub struct BlockHeader {
     /// Whose block.
     pub target: TopicPartition,
-    /// The offset of the first event; the others follow without a gap.
+    /// The offset of the first event; the others follow without a gap. Of a packed block they may be gone.
     pub first: Offset,
     /// Milliseconds since the Unix epoch.
     pub append_time: i64,
-    /// Number of events; at least one.
+    /// Number of events, at least one, with those that are gone.
     pub count: u32,
-    /// Bytes of the columns' data.
+    /// Bytes of the columns' data; of the whole body, if it is packed.
     pub data_bytes: u32,
+    /// Whether the body is packed: see [`super::pack`].
+    pub is_packed: bool,
     /// What the events were emitted for; `None` for events from outside.
     pub cause: Option<CauseHeader>,
     /// CRC32C of the body, as [`super::body_crc`] counts it.
@@ -60,6 +63,8 @@ pub struct Block {
     pub columns: Arc<Columns>,
     /// What they were emitted for.
     pub cause: Option<Arc<Cause>>,
+    /// For each event its offset minus the header's first, in ascending order; `None` if all are there.
+    pub offsets: Option<Arc<[u32]>>,
 }
 
 /// Bytes that are no block.
@@ -77,6 +82,9 @@ pub enum BrokenBlock {
     /// The body is not what was written.
     #[error("its body has another checksum")]
     Body,
+    /// The body is what was written, and is no packed one.
+    #[error("its packed body has {0}")]
+    Packed(&'static str),
     /// The body is what was written, and contradicts itself.
     #[error(transparent)]
     Columns(#[from] ColumnsError),
@@ -92,6 +100,7 @@ impl BlockHeader {
             append_time,
             count: bounded(block.columns.len()),
             data_bytes: bounded(block.columns.data.len()),
+            is_packed: false,
             cause: block.cause.as_ref().map(|cause| CauseHeader {
                 handler: cause.handler,
                 source: cause.source,
@@ -109,7 +118,8 @@ impl BlockHeader {
     /// Bytes of the header and the body, without the padding that follows.
     pub fn byte_len(&self) -> u64 {
         let per_event = Columns::BYTES_PER_EVENT + if self.cause.is_some() { 4 } else { 0 };
-        HEADER_BYTES as u64 + u64::from(self.count) * per_event as u64 + u64::from(self.data_bytes)
+        let columns = if self.is_packed { 0 } else { u64::from(self.count) * per_event as u64 };
+        HEADER_BYTES as u64 + columns + u64::from(self.data_bytes)
     }
 
     /// Appends the header.
@@ -124,7 +134,8 @@ impl BlockHeader {
         let mut bytes = [0; HEADER_BYTES];
         bytes[0..4].copy_from_slice(&MAGIC.to_le_bytes());
         bytes[8..10].copy_from_slice(&VERSION.to_le_bytes());
-        bytes[10..12].copy_from_slice(&if self.cause.is_some() { FLAG_CAUSE } else { 0 }.to_le_bytes());
+        let flags = u16::from(self.cause.is_some()) * FLAG_CAUSE + u16::from(self.is_packed) * FLAG_PACKED;
+        bytes[10..12].copy_from_slice(&flags.to_le_bytes());
         bytes[12..16].copy_from_slice(&self.count.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.target.topic.0.to_le_bytes());
         bytes[24..28].copy_from_slice(&self.target.partition.0.to_le_bytes());
@@ -182,6 +193,7 @@ impl BlockHeader {
             append_time,
             count,
             data_bytes,
+            is_packed: flags & FLAG_PACKED != 0,
             cause: (flags & FLAG_CAUSE != 0).then_some(cause),
             body_crc,
         })
@@ -190,14 +202,19 @@ impl BlockHeader {
 
 /// The body of a block as pieces of a vectored write, without copying a column.
 pub fn body_slices(block: &NewBlock) -> [IoSlice<'_>; 6] {
-    let columns = &block.columns;
+    let causes = block.cause.as_ref().map_or(&[][..], |cause| &cause.events);
+    body_slices_of(&block.columns, causes)
+}
+
+/// The columns of a body in their order on disk, and its causes.
+pub(crate) fn body_slices_of<'a>(columns: &'a Columns, causes: &'a [u32]) -> [IoSlice<'a>; 6] {
     [
         IoSlice::new(bytemuck::cast_slice(&columns.times)),
         IoSlice::new(bytemuck::cast_slice(&columns.key_lens)),
         IoSlice::new(bytemuck::cast_slice(&columns.header_lens)),
         IoSlice::new(bytemuck::cast_slice(&columns.value_lens)),
         IoSlice::new(&columns.data),
-        IoSlice::new(block.cause.as_ref().map_or(&[], |cause| bytemuck::cast_slice(&cause.events))),
+        IoSlice::new(bytemuck::cast_slice(causes)),
     ]
 }
 
@@ -234,6 +251,11 @@ impl Body {
         ]
     }
 
+    /// The columns as they were read, not yet checked, and the causes.
+    pub(super) fn into_columns(self) -> (Columns, Vec<u32>) {
+        (self.columns, self.causes)
+    }
+
     /// The block, if the body is the one that the header was written for.
     pub fn into_block(self, header: BlockHeader) -> Result<Block, BrokenBlock> {
         let causes = header.cause.map(|_| self.causes.as_slice());
@@ -245,7 +267,7 @@ impl Body {
             let CauseHeader { handler, source, first } = cause;
             Arc::new(Cause { handler, source, first, events: self.causes })
         });
-        Ok(Block { header, columns: Arc::new(self.columns), cause })
+        Ok(Block { header, columns: Arc::new(self.columns), cause, offsets: None })
     }
 }
 
@@ -257,6 +279,9 @@ impl Block {
         let body_bytes = usize::try_from(header.byte_len()).unwrap_or(usize::MAX) - HEADER_BYTES;
         if rest.take(body_bytes).is_none() {
             return Err(BrokenBlock::Short);
+        }
+        if header.is_packed {
+            return unpack(header, bytes.get(HEADER_BYTES..HEADER_BYTES + body_bytes).unwrap_or_default());
         }
         let mut rest = Reader::new(&bytes[HEADER_BYTES..]);
         let mut body = Body::new(header.count, header.data_bytes, header.cause.map_or(0, |_| header.count));

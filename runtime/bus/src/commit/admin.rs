@@ -8,7 +8,7 @@ use crate::limits::{NOTE_BYTES_MAX, PARTITIONS_DEFAULT, PARTITIONS_MAX};
 use crate::log::{Abort, AdminError, Topic};
 use crate::store::Readers;
 use crate::tables::{Deltas, HandlerRow, NextId, ProgressRow, TableId, TopicRow, topic_rest};
-use crate::topics::check_name;
+use crate::topics::{TopicSettings, check_name};
 use crate::transaction::Progress;
 use crate::{DriverKey, FrameNumber, HandlerId, Lane, Offset, TopicId, TopicPartition};
 
@@ -17,6 +17,12 @@ pub(crate) enum AdminOp {
     CreateTopic {
         name: String,
         partitions: Option<u32>,
+        /// Of a topic that is new.
+        settings: TopicSettings,
+    },
+    SetTopic {
+        name: String,
+        settings: TopicSettings,
     },
     DeleteTopic {
         name: String,
@@ -86,7 +92,19 @@ impl Change {
 /// Decides a change.
 pub(super) fn decide(view: &View, op: AdminOp, now_ms: i64) -> Result<Change, AdminError> {
     match op {
-        AdminOp::CreateTopic { name, partitions } => create_topic(view, name, partitions, now_ms),
+        AdminOp::CreateTopic { name, partitions, settings } => {
+            create_topic(view, name, partitions, (settings, now_ms))
+        }
+        AdminOp::SetTopic { name, settings } => {
+            let (topic, row) = topic_row(view, &name)?;
+            if row.settings == settings {
+                return Ok(Change::nothing(AdminDone::Topic(topic)));
+            }
+            let row = TopicRow { settings, ..row };
+            Ok(Change::store(AdminDone::Topic(topic.clone()), |rows| {
+                Deltas::push(rows, TableId::Topics, &topic_rest(topic.id), Some(&row.encode()));
+            }))
+        }
         AdminOp::DeleteTopic { name } => {
             let topic = view.catalog.topic_named(&name).ok_or(AdminError::UnknownTopic(name))?;
             Ok(Change::store(AdminDone::Nothing, |rows| {
@@ -146,7 +164,7 @@ fn create_topic(
     view: &View,
     name: String,
     partitions: Option<u32>,
-    now_ms: i64,
+    (settings, created_ms): (TopicSettings, i64),
 ) -> Result<Change, AdminError> {
     check_name(&name)?;
     if let Some(topic) = view.catalog.topic_named(&name) {
@@ -161,11 +179,17 @@ fn create_topic(
     check_partitions(&name, asked)?;
     let id = TopicId(view.catalog.next_id(NextId::Topic));
     let name: Arc<str> = name.into();
-    let row = TopicRow { name: Arc::clone(&name), partitions: asked, created_ms: now_ms };
+    let row = TopicRow { name: Arc::clone(&name), partitions: asked, created_ms, settings };
     Ok(Change::store(AdminDone::Topic(Topic { id, name, partitions: asked }), |rows| {
         Deltas::push(rows, TableId::NextIds, &[NextId::Topic as u8], Some(&NextId::encode(id.0 + 1)));
         Deltas::push(rows, TableId::Topics, &topic_rest(id), Some(&row.encode()));
     }))
+}
+
+fn topic_row(view: &View, name: &str) -> Result<(Topic, TopicRow), AdminError> {
+    let topic = view.catalog.topic_named(name);
+    let row = topic.and_then(|topic| Some((topic.clone(), view.catalog.topic_row(topic.id)?)));
+    row.ok_or_else(|| AdminError::UnknownTopic(name.to_owned()))
 }
 
 fn check_partitions(name: &str, asked: u32) -> Result<(), AdminError> {
@@ -182,9 +206,7 @@ fn raise_partitions(
     partitions: u32,
     readers: Readers,
 ) -> Result<Change, AdminError> {
-    let topic = view.catalog.topic_named(&name).ok_or_else(|| AdminError::UnknownTopic(name.clone()))?;
-    let created_ms =
-        view.catalog.created_ms(topic.id).ok_or_else(|| AdminError::UnknownTopic(name.clone()))?;
+    let (topic, row) = topic_row(view, &name)?;
     check_partitions(&name, partitions)?;
     if partitions < topic.partitions {
         let rule = "the number of partitions is never lowered";
@@ -195,7 +217,7 @@ fn raise_partitions(
         Readers::Bound(handlers) if !handlers.is_empty() => return Err(AdminError::Bound { name, handlers }),
         Readers::Bound(_) | Readers::Forced => {}
     }
-    let row = TopicRow { name: Arc::clone(&topic.name), partitions, created_ms };
+    let row = TopicRow { partitions, ..row };
     Ok(Change::store(AdminDone::Topic(Topic { partitions, ..topic }), |rows| {
         Deltas::push(rows, TableId::Topics, &topic_rest(topic.id), Some(&row.encode()));
     }))

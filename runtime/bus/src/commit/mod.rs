@@ -22,5 +22,5 @@ pub use metrics::{LATENCY_BOUNDS_US, Metrics};
 pub(crate) use queue::{Queue, Work};
 pub use room::Mark;
 pub(crate) use room::Room;
-pub(crate) use tails::TailBlock;
+pub(crate) use tails::{Left, TailBlock};
 pub(crate) use view::{LoadError, View};

@@ -18,11 +18,23 @@ pub(crate) struct TailBlock {
     pub(crate) first: Offset,
     pub(crate) append_time: i64,
     pub(crate) columns: Arc<Columns>,
+    /// What is left of a block of which compaction took events.
+    pub(crate) left: Option<Left>,
+}
+
+/// The offsets of a block of which events are gone.
+#[derive(Clone)]
+pub(crate) struct Left {
+    /// Offsets that the block had at first.
+    pub(crate) count: u32,
+    /// For each event its offset minus the block's first, in ascending order.
+    pub(crate) offsets: Arc<[u32]>,
 }
 
 impl TailBlock {
     pub(crate) fn end(&self) -> Offset {
-        self.first.plus(self.columns.len() as u64)
+        let count = self.left.as_ref().map_or(self.columns.len() as u64, |left| left.count.into());
+        self.first.plus(count)
     }
 }
 
@@ -84,7 +96,7 @@ impl Tails {
         let source = placed.block.target;
         let columns = Arc::clone(&placed.block.columns);
         let bytes = columns.byte_len();
-        let block = TailBlock { first: placed.first, append_time: placed.append_time, columns };
+        let block = TailBlock { first: placed.first, append_time: placed.append_time, columns, left: None };
         {
             let mut tail = self.partitions.entry(source).or_default();
             assert_eq!(tail.end, block.first, "{source} is appended to without a gap");

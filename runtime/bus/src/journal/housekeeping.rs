@@ -385,7 +385,7 @@ impl Worker {
             let trailer = open.last.trailer(self.shared.store, segment.number);
             Sealed::write(Arc::clone(&open.file), segment.byte_len, trailer, open.index.sorted())?
         };
-        self.shared.keep(segment.number, Arc::new(sealed));
+        self.shared.keep(segment, Arc::new(sealed));
         *segment.open.write() = None;
         Ok(())
     }

@@ -50,6 +50,19 @@ impl Hasher for IdHasher {
 }
 
 impl Entry {
+    /// The entry of a block at `byte`.
+    pub(super) fn of(header: &BlockHeader, byte: u32) -> Self {
+        Self {
+            first: header.first,
+            append_time: header.append_time,
+            byte,
+            byte_len: u32::try_from(header.byte_len()).expect("blocks are bounded far below 4 GiB"),
+            count: header.count,
+            has_cause: header.cause.is_some(),
+            is_packed: header.is_packed,
+        }
+    }
+
     /// Whether this is where `seek` leads, or lies behind it. Entries of a partition answer no, …, no, yes, …
     fn is_at(&self, seek: Seek) -> bool {
         match seek {
@@ -76,17 +89,9 @@ impl Index {
             self.runs.push(Run { source: header.target, bytes: 0, entries: Vec::new() });
             self.runs.len() - 1
         });
-        let byte_len = u32::try_from(header.byte_len()).expect("blocks are bounded far below 4 GiB");
         self.blocks += 1;
         self.runs[slot].bytes += header.byte_len();
-        self.runs[slot].entries.push(Entry {
-            first: header.first,
-            append_time: header.append_time,
-            byte,
-            byte_len,
-            count: header.count,
-            has_cause: header.cause.is_some(),
-        });
+        self.runs[slot].entries.push(Entry::of(header, byte));
     }
 
     /// Bytes that the footer will take at most, after `blocks` more.
@@ -158,6 +163,7 @@ mod tests {
             append_time,
             count,
             data_bytes: 0,
+            is_packed: false,
             cause: None,
             body_crc: 0,
         }

@@ -32,5 +32,5 @@ pub use place::{BlockPlace, PartitionEnd, ReadHint, Seek, SegmentSummary};
 pub use reader::JournalReader;
 pub use recovery::{Cut, JournalSummary, Lost, Recovery};
 pub(crate) use recovery::{check_journal, reaches_back};
-pub use settle::{SettleError, Settled};
+pub use settle::{Choice, Fate, SettleError, Settled};
 pub use writer::{Journal, Replay};

@@ -23,12 +23,13 @@ pub struct BlockPlace {
     pub source: TopicPartition,
     /// The offset of the first event.
     pub first: Offset,
-    /// Number of events.
+    /// Number of events, with those that compaction took.
     pub count: u32,
     /// Milliseconds since the Unix epoch.
     pub append_time: i64,
     pub(super) byte_len: u32,
     pub(super) has_cause: bool,
+    pub(super) is_packed: bool,
     pub(super) place: Place,
     pub(super) file: Arc<dyn DiskFile>,
     /// The pin.

@@ -1,12 +1,14 @@
 //! Finding and reading blocks, on any thread.
 
 use std::collections::HashMap;
-use std::io::{ErrorKind, IoSliceMut};
+use std::io::{self, ErrorKind, IoSliceMut};
 use std::sync::Arc;
 
-use super::segment::{Lookup, Shared};
+use super::format::Entry;
+use super::segment::{Lookup, Segment, Shared};
 use super::{BlockError, BlockPlace, FindError, Place, ReadHint, Seek, SegmentSummary};
-use crate::block::{Block, BlockHeader, Body, BrokenBlock, HEADER_BYTES};
+use crate::block::{Block, BlockHeader, Body, BrokenBlock, HEADER_BYTES, unpack};
+use crate::disk::DiskFile;
 use crate::limits::BLOCK_BYTES_MAX;
 use crate::{Columns, TopicPartition};
 
@@ -54,25 +56,32 @@ impl JournalReader {
             place: place.place,
             what: what.to_string().into(),
         };
+        let failed = |error: io::Error| {
+            if error.kind() == ErrorKind::UnexpectedEof {
+                return broken(BrokenBlock::Short);
+            }
+            let what = error.to_string().into();
+            BlockError::Io { source_partition: place.source, place: place.place, what }
+        };
+        let header_of = |bytes: &[u8]| {
+            let header = BlockHeader::decode(bytes).map_err(broken)?;
+            if place.is_of(&header) { Ok(header) } else { Err(broken(BrokenBlock::Other)) }
+        };
         let (data_bytes, causes) = place.sizes().ok_or_else(|| broken(BrokenBlock::Other))?;
+        if place.is_packed {
+            let mut bytes = vec![0; place.byte_len as usize];
+            let mut parts = [IoSliceMut::new(&mut bytes)];
+            place.file.read_at(&mut parts, place.place.byte).map_err(failed)?;
+            let header = header_of(&bytes)?;
+            return unpack(header, &bytes[HEADER_BYTES..]).map_err(broken);
+        }
         let mut header = [0; HEADER_BYTES];
         let mut body = Body::new(place.count, data_bytes, causes);
         let [times, key_lens, header_lens, value_lens, data, causes] = body.slices();
         let mut parts =
             [IoSliceMut::new(&mut header), times, key_lens, header_lens, value_lens, data, causes];
-        match place.file.read_at(&mut parts, place.place.byte) {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(broken(BrokenBlock::Short)),
-            Err(error) => {
-                let what = error.to_string().into();
-                return Err(BlockError::Io { source_partition: place.source, place: place.place, what });
-            }
-        }
-        let header = BlockHeader::decode(&header).map_err(broken)?;
-        if !place.is_of(&header) {
-            return Err(broken(BrokenBlock::Other));
-        }
-        body.into_block(header).map_err(broken)
+        place.file.read_at(&mut parts, place.place.byte).map_err(failed)?;
+        body.into_block(header_of(&header)?).map_err(broken)
     }
 
     /// Bytes of all segments in use.
@@ -127,18 +136,7 @@ impl JournalReader {
                 && let Lookup::Found { index, entry, file } =
                     self.shared.look(&segment, source, seek, near)?
             {
-                let place = Place { segment: number, byte: entry.byte.into() };
-                let block = BlockPlace {
-                    source,
-                    first: entry.first,
-                    count: entry.count,
-                    append_time: entry.append_time,
-                    byte_len: entry.byte_len,
-                    has_cause: entry.has_cause,
-                    place,
-                    file,
-                    _segment: segment,
-                };
+                let block = BlockPlace::new(source, &entry, file, segment);
                 return Ok(Some((block, u32::try_from(index).unwrap_or(u32::MAX))));
             }
             near = 0;
@@ -201,13 +199,36 @@ impl ReadHint {
 }
 
 impl BlockPlace {
+    pub(super) fn new(
+        source: TopicPartition,
+        entry: &Entry,
+        file: Arc<dyn DiskFile>,
+        segment: Arc<Segment>,
+    ) -> Self {
+        Self {
+            source,
+            first: entry.first,
+            count: entry.count,
+            append_time: entry.append_time,
+            byte_len: entry.byte_len,
+            has_cause: entry.has_cause,
+            is_packed: entry.is_packed,
+            place: Place { segment: segment.number, byte: entry.byte.into() },
+            file,
+            _segment: segment,
+        }
+    }
+
     /// Bytes of data and number of causes, if the index's sizes are possible.
     fn sizes(&self) -> Option<(u32, u32)> {
         let causes = if self.has_cause { self.count } else { 0 };
+        let possible = u64::from(self.byte_len) <= BLOCK_BYTES_MAX;
+        if self.is_packed {
+            return (possible && self.byte_len as usize >= HEADER_BYTES).then_some((0, 0));
+        }
         let per_event = Columns::BYTES_PER_EVENT as u64 + if self.has_cause { 4 } else { 0 };
         let columns = HEADER_BYTES as u64 + u64::from(self.count) * per_event;
         let data = u64::from(self.byte_len).checked_sub(columns)?;
-        let possible = u64::from(self.byte_len) <= BLOCK_BYTES_MAX;
         possible.then(|| u32::try_from(data).ok()).flatten().map(|data| (data, causes))
     }
 
@@ -217,6 +238,7 @@ impl BlockPlace {
             && header.count == self.count
             && header.append_time == self.append_time
             && header.cause.is_some() == self.has_cause
+            && header.is_packed == self.is_packed
             && header.byte_len() == u64::from(self.byte_len)
     }
 }

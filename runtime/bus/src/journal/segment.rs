@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 use std::io::IoSliceMut;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -18,6 +19,11 @@ use crate::{FrameNumber, TopicPartition};
 
 /// A segment in use. Whoever holds it keeps its file from being used again.
 pub(super) struct Segment {
+    /// One of its own for each file that a number had since the opening, so that what a reader still learns of a file
+    /// that was settled meanwhile is not taken for the new one's.
+    id: u64,
+    /// The index of a file that another has taken the name of.
+    replaced: OnceLock<Arc<Sealed>>,
     pub(super) number: u64,
     pub(super) byte_len: u64,
     /// Its index as long as it has no footer on disk.
@@ -57,12 +63,24 @@ pub(super) enum Lookup {
 impl Segment {
     /// A segment whose index is found in its footer.
     pub(super) fn sealed(number: u64, byte_len: u64) -> Arc<Self> {
-        Arc::new(Self { number, byte_len, open: RwLock::new(None) })
+        Self::new((number, byte_len), None)
     }
 
     /// A segment that is being written.
     pub(super) fn open(number: u64, byte_len: u64, open: OpenSegment) -> Arc<Self> {
-        Arc::new(Self { number, byte_len, open: RwLock::new(Some(open)) })
+        Self::new((number, byte_len), Some(open))
+    }
+
+    fn new((number, byte_len): (u64, u64), open: Option<OpenSegment>) -> Arc<Self> {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Self { id, replaced: OnceLock::new(), number, byte_len, open: RwLock::new(open) })
+    }
+
+    /// Tells readers that hold the segment that its name will lead to another file.
+    pub(super) fn be_replaced(&self, sealed: Arc<Sealed>) {
+        // Told twice, it is the same.
+        let _ = self.replaced.set(sealed);
     }
 }
 
@@ -121,21 +139,29 @@ impl Shared {
 
     /// The index of a sealed segment, from the cache, its footer, or its frames.
     pub(super) fn sealed(&self, segment: &Segment) -> Result<Arc<Sealed>, FindError> {
-        if let Some(sealed) = self.sealed.lock().get(segment.number) {
+        if let Some(sealed) = self.sealed.lock().get(segment.id) {
             return Ok(sealed);
         }
+        let sealed = self.read_sealed(segment);
+        // Looked at after the file was opened: that may be the new one already.
+        if let Some(replaced) = segment.replaced.get() {
+            return Ok(Arc::clone(replaced));
+        }
+        let sealed = Arc::new(sealed?);
+        self.keep(segment, Arc::clone(&sealed));
+        Ok(sealed)
+    }
+
+    fn read_sealed(&self, segment: &Segment) -> Result<Sealed, FindError> {
         let failed =
             |error: std::io::Error| FindError::Io { segment: segment.number, what: error.to_string().into() };
         let file = self.disk.open(&segment_name(segment.number)).map_err(failed)?;
         let last = self.last_frame_before(segment.number + 1)?;
         let footer = Sealed::read(&file, segment.byte_len).map_err(failed)?;
-        let sealed = match footer.filter(|sealed| sealed.belongs(self.store, segment.number, last)) {
-            Some(sealed) => sealed,
-            None => rebuild(self.store, segment, file, last)?,
-        };
-        let sealed = Arc::new(sealed);
-        self.keep(segment.number, Arc::clone(&sealed));
-        Ok(sealed)
+        match footer.filter(|sealed| sealed.belongs(self.store, segment.number, last)) {
+            Some(sealed) => Ok(sealed),
+            None => rebuild(self.store, segment, file, last),
+        }
     }
 
     /// What a sealed segment holds.
@@ -158,28 +184,30 @@ impl Shared {
     }
 
     /// Puts an index into the cache.
-    pub(super) fn keep(&self, number: u64, sealed: Arc<Sealed>) {
+    pub(super) fn keep(&self, segment: &Segment, sealed: Arc<Sealed>) {
         let weight = sealed.weight();
-        self.sealed.lock().insert(number, sealed, weight);
+        self.sealed.lock().insert(segment.id, sealed, weight);
     }
 
     /// Puts another file of the same number in the place of a segment.
-    pub(super) fn replace(&self, segment: Arc<Segment>) {
-        let number = segment.number;
-        if let Some(place) = self.segments.write().iter_mut().find(|there| there.number == number) {
-            *place = segment;
+    pub(super) fn replace(&self, segment: &Arc<Segment>) {
+        let mut segments = self.segments.write();
+        let there = segments.iter_mut().find(|there| there.number == segment.number);
+        let replaced = there.map(|there| std::mem::replace(there, Arc::clone(segment)));
+        drop(segments);
+        if let Some(replaced) = replaced {
+            self.forget(&replaced);
         }
-        self.forget(number);
     }
 
     /// Forgets the index of a segment that is no longer in use.
-    pub(super) fn forget(&self, number: u64) {
+    pub(super) fn forget(&self, segment: &Segment) {
         let mut sealed = self.sealed.lock();
-        let rows = sealed.get(number).map_or(0, |sealed| sealed.rows.len());
-        sealed.remove(number);
+        let rows = sealed.get(segment.id).map_or(0, |sealed| sealed.rows.len());
+        sealed.remove(segment.id);
         drop(sealed);
         let mut entries = self.entries.lock();
-        (0..rows).for_each(|row| entries.remove((number, row)));
+        (0..rows).for_each(|row| entries.remove((segment.id, row)));
     }
 
     /// The last frame before segment `number`, as that segment's own header tells.
@@ -198,7 +226,7 @@ impl Shared {
     }
 
     fn entries(&self, segment: &Segment, sealed: &Sealed, row: usize) -> Result<Arc<[Entry]>, FindError> {
-        let key = (segment.number, row);
+        let key = (segment.id, row);
         if let Some(entries) = self.entries.lock().get(key) {
             return Ok(entries);
         }
@@ -230,7 +258,7 @@ impl Shared {
         };
         let same = rebuilt.rows.get(row).filter(|rebuilt| rebuilt.source == sealed.rows[row].source);
         let Some(Ok(Some(entries))) = same.map(|row| rebuilt.entries(row)) else { return Err(broken) };
-        self.keep(segment.number, rebuilt);
+        self.keep(segment, rebuilt);
         Ok(entries)
     }
 }

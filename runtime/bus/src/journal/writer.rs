@@ -187,7 +187,7 @@ impl Journal {
                 return Ok(released);
             }
             let Some(segment) = self.shared.segments.write().pop_front() else { return Ok(released) };
-            self.shared.forget(segment.number);
+            self.shared.forget(&segment);
             self.oldest = summary.last_frame.next();
             self.housekeeper.retire(segment);
             released += 1;

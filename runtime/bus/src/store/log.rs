@@ -9,6 +9,7 @@ use crate::log::{
     Watcher,
 };
 use crate::tables::{Owner, TableId};
+use crate::topics::TopicSettings;
 use crate::transaction::Progress;
 use crate::{Batch, DriverKey, HandlerId, Offset, TopicId, TopicPartition, Transaction};
 
@@ -26,10 +27,7 @@ impl Log for Store {
     }
 
     fn create_topic(&self, name: &str, partitions: Option<u32>) -> Result<Topic, AdminError> {
-        match self.change(AdminOp::CreateTopic { name: name.to_owned(), partitions })? {
-            AdminDone::Topic(topic) => Ok(topic),
-            _ => unreachable!("a creation gives a topic"),
-        }
+        self.create_topic_with(name, partitions, TopicSettings::default())
     }
 
     fn handler_id(&self, name: &str) -> Result<HandlerId, AdminError> {

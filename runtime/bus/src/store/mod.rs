@@ -2,6 +2,7 @@
 //! beyond it. Cheap to clone; the files below stand in the order of its life.
 
 mod background;
+mod compact;
 mod groups;
 mod log;
 mod lost;
@@ -57,6 +58,7 @@ pub(crate) struct Shared {
     pub(crate) queue: Queue,
     pub(crate) reader: JournalReader,
     pub(crate) read_cache: read::ReadCache,
+    pub(crate) compacted: compact::Compacted,
     pub(crate) watchers: RwLock<Vec<Arc<dyn Watcher>>>,
     pub(crate) notices: Notices,
     pub(crate) meter: Meter,

@@ -129,6 +129,7 @@ impl Store {
             view,
             reader: journal.reader(),
             read_cache: super::read::ReadCache::default(),
+            compacted: super::compact::Compacted::default(),
             watchers: RwLock::default(),
             notices: parts.notices,
             meter: Meter::default(),

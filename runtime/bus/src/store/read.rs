@@ -10,7 +10,7 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 
 use super::Shared;
-use crate::commit::TailBlock;
+use crate::commit::{Left, TailBlock};
 use crate::journal::{BlockError, FindError, ReadHint, Seek};
 use crate::limits::READ_CACHE_BYTES_MAX;
 use crate::log::{PartitionRange, ReadEnd, ReadError, ReadLimit};
@@ -119,12 +119,13 @@ impl Shared {
         let block = self.reader.read(&place).map_err(|error| failed_to_read(source, place.first, &error))?;
         self.meter.disk_reads.add(1);
         let (first, append_time) = (block.header.first, block.header.append_time);
-        let block = TailBlock { first, append_time, columns: block.columns };
+        let left = block.offsets.map(|offsets| Left { count: block.header.count, offsets });
+        let block = TailBlock { first, append_time, columns: block.columns, left };
         self.read_cache.put(source, block.clone());
         Ok(block)
     }
 
-    /// Why there is no block at `from`, and the next one begins at `start`. Offsets have no gaps here: what is missing
+    /// Why there is no block at `from`, and the next one begins at `start`. Blocks leave no gap: what is missing
     /// before the first block kept was released, what is missing later was in a frame that cannot be read.
     fn missing(&self, source: TopicPartition, from: Offset, start: Offset) -> ReadError {
         let oldest = self.reader.find(source, Seek::Offset(Offset(0)), &mut ReadHint::default());
@@ -175,6 +176,9 @@ fn is_full(batch: &Batch, limit: ReadLimit) -> bool {
 /// Appends the events of `block` from `from` on, as far as the limit allows; returns the position after the
 /// last one, or `None` if the batch cannot take any.
 fn append(batch: &mut Batch, block: &TailBlock, from: Offset, limit: ReadLimit) -> Option<Offset> {
+    if let Some(left) = &block.left {
+        return append_left(batch, block, (left, from), limit);
+    }
     let skipped = usize::try_from(from.0 - block.first.0).ok()?;
     let (events, data) = cut(&block.columns, skipped, batch, limit);
     if events.is_empty() {
@@ -182,6 +186,33 @@ fn append(batch: &mut Batch, block: &TailBlock, from: Offset, limit: ReadLimit) 
     }
     let count = events.len() as u64;
     batch.extend_from(&block.columns, events, data, (from, block.append_time)).then(|| from.plus(count))
+}
+
+/// As [`append`], of a block of which events are gone: run by run of consecutive offsets.
+fn append_left(
+    batch: &mut Batch,
+    block: &TailBlock,
+    (left, from): (&Left, Offset),
+    limit: ReadLimit,
+) -> Option<Offset> {
+    let offset = |index: usize| block.first.plus(left.offsets[index].into());
+    let start = left.offsets.partition_point(|&delta| block.first.plus(delta.into()) < from);
+    let (events, data) = cut(&block.columns, start, batch, limit);
+    let (mut next, mut data_at) = (events.start, data.start);
+    let runs = left.offsets[events.clone()].chunk_by(|one, two| one + 1 == *two);
+    for run in runs.map(<[u32]>::len) {
+        let data_end = data_at + block.columns.data_lens(next..next + run);
+        let place = (offset(next), block.append_time);
+        if !batch.extend_from(&block.columns, next..next + run, data_at..data_end, place) {
+            break;
+        }
+        (next, data_at) = (next + run, data_end);
+    }
+    match left.offsets.len() {
+        len if next == len => Some(block.end()),
+        _ if next == start => None,
+        _ => Some(offset(next)),
+    }
 }
 
 /// Which events, and which bytes of data, fit into what is left of the limit; at least one event if the batch
@@ -239,7 +270,7 @@ mod tests {
         let fits = READ_CACHE_BYTES_MAX / columns.byte_len();
         for offset in 0..=fits as u64 {
             let columns = Arc::clone(&columns);
-            cache.put(source, TailBlock { first: Offset(offset), append_time: 0, columns });
+            cache.put(source, TailBlock { first: Offset(offset), append_time: 0, columns, left: None });
         }
         assert!(cache.get(source, Offset(0)).is_none() && cache.get(source, Offset(1)).is_some());
         assert!(cache.blocks.lock().bytes <= READ_CACHE_BYTES_MAX);

@@ -9,7 +9,7 @@ use super::{Hold, Shared, Store};
 use crate::commit::Committer;
 use crate::journal::{ReleaseError, SegmentSummary};
 use crate::notice::Notice;
-use crate::{HandlerId, Offset, TopicPartition};
+use crate::{HandlerId, Offset, Policy, TopicPartition};
 
 type Positions = HashMap<TopicPartition, Vec<(HandlerId, Offset)>>;
 
@@ -39,6 +39,10 @@ impl Shared {
     fn may_drop(&self, segment: &SegmentSummary, (bytes, now_ms): (u64, i64), positions: &Positions) -> bool {
         let lives = |source: TopicPartition| self.view.catalog.partitions(source.topic).is_some();
         let living = || segment.partitions.iter().filter(|end| lives(end.source));
+        // What is the newest of its key stays; settling takes the rest.
+        if living().any(|end| self.view.catalog.policy(end.source.topic) == Some(Policy::Compact)) {
+            return false;
+        }
         let retention = &self.options.retention;
         let is_old = retention.age.zip(segment.newest).is_some_and(|(age, newest)| {
             now_ms.saturating_sub(newest) > i64::try_from(age.as_millis()).unwrap_or(i64::MAX)

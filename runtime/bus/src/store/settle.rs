@@ -5,10 +5,12 @@ use std::collections::HashSet;
 
 use parking_lot::Mutex;
 
+use super::compact::Compaction;
 use super::{Shared, Store};
+use crate::block::Block;
 use crate::commit::{Committer, Stopped};
-use crate::journal::{PartitionEnd, SegmentSummary, SettleError};
-use crate::{HandlerId, Offset, TopicPartition};
+use crate::journal::{Choice, Fate, PartitionEnd, SegmentSummary, SettleError};
+use crate::{Event, HandlerId, Offset, Policy, TopicPartition};
 
 /// Why settling ended early. What was settled before is.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +37,30 @@ struct May {
     /// Partitions of whom an older segment still has events that may go: theirs are not taken out of a newer one, so
     /// that what is kept has no hole.
     stay: HashSet<TopicPartition>,
+    compaction: Compaction,
+}
+
+/// What becomes of a segment.
+struct Plan<'a> {
+    /// Partitions that go as a whole.
+    goes: HashSet<TopicPartition>,
+    compaction: &'a Compaction,
+}
+
+impl Choice for Plan<'_> {
+    fn fate(&self, source: TopicPartition) -> Fate {
+        if self.goes.contains(&source) {
+            Fate::Go
+        } else if self.compaction.compacts(source) {
+            Fate::Compact
+        } else {
+            Fate::Stay
+        }
+    }
+
+    fn keeps(&self, block: &Block, index: usize, event: &Event<'_>) -> bool {
+        self.compaction.keeps(block, index, event)
+    }
 }
 
 impl Shared {
@@ -49,7 +75,7 @@ impl Shared {
             }
             is_in_tables
         });
-        let mut may = self.may();
+        let mut may = self.may(&segments)?;
         let mut left = self.reader.segment_bytes();
         let mut settled = 0;
         for segment in segments {
@@ -57,20 +83,24 @@ impl Shared {
             left = left.saturating_sub(segment.bytes);
             settled += u64::from(self.settle_one(committer, &segment, &mut may, is_over)?);
         }
+        self.looked(may.compaction);
         Ok(settled)
     }
 
-    fn may(&self) -> May {
+    fn may(&self, segments: &[SegmentSummary]) -> Result<May, StoreSettleError> {
         let now_ms = self.clock.now_ms(&self.notices);
         let age = self.options.retention.age.map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
         let cutoff_ms = age.map(|age_ms| now_ms.saturating_sub(age_ms));
-        May { cutoff_ms, positions: self.view.groups.positions(), stay: HashSet::new() }
+        let compaction = self.look_at_keys(segments, now_ms).map_err(SettleError::from)?;
+        Ok(May { cutoff_ms, positions: self.view.groups.positions(), stay: HashSet::new(), compaction })
     }
 
     /// Whether a partition's events in a segment may go: its topic is dead, or they are old or too many, and read.
     fn may_go(&self, part: &PartitionEnd, may: &May, is_over: bool) -> bool {
-        if self.view.catalog.partitions(part.source.topic).is_none() {
-            return true;
+        match self.view.catalog.policy(part.source.topic) {
+            None => return true,
+            Some(Policy::Compact) => return false,
+            Some(Policy::Delete) => {}
         }
         let is_old = may.cutoff_ms.is_some_and(|cutoff_ms| part.newest < cutoff_ms);
         let handlers = may.positions.get(&part.source).map_or(&[][..], Vec::as_slice);
@@ -84,23 +114,45 @@ impl Shared {
         may: &mut May,
         is_over: bool,
     ) -> Result<bool, StoreSettleError> {
-        let can_go: Vec<&PartitionEnd> =
+        let mut can_go: Vec<&PartitionEnd> =
             segment.partitions.iter().filter(|part| self.may_go(part, may, is_over)).collect();
+        let mut compacted = Vec::new();
+        for part in &segment.partitions {
+            if !may.compaction.compacts(part.source) {
+                continue;
+            }
+            let gone = self.gone(segment.number, part.source, &mut may.compaction);
+            let gone = gone.map_err(SettleError::from)?;
+            if gone.left == 0 {
+                can_go.push(part);
+            }
+            compacted.push((part, gone));
+        }
         let goes: Vec<&PartitionEnd> =
             can_go.iter().copied().filter(|part| !may.stay.contains(&part.source)).collect();
-        let sum = |parts: &mut dyn Iterator<Item = &PartitionEnd>| parts.map(|part| part.bytes).sum::<u64>();
-        let bytes = sum(&mut goes.iter().copied());
-        if bytes == 0 || bytes * 2 < sum(&mut segment.partitions.iter()) {
+        let some = compacted.iter().filter(|(part, _)| !goes.contains(part));
+        let bytes =
+            goes.iter().map(|part| part.bytes).sum::<u64>() + some.map(|(_, gone)| gone.bytes).sum::<u64>();
+        // What a compacted partition keeps here must not have a hole before it.
+        may.stay.extend(compacted.iter().filter(|(_, gone)| gone.left > 0).map(|(part, _)| part.source));
+        if bytes == 0 || bytes * 2 < segment.partitions.iter().map(|part| part.bytes).sum::<u64>() {
             may.stay.extend(can_go.iter().map(|part| part.source));
+            for (part, gone) in compacted {
+                may.compaction.stays(part.source, gone);
+            }
             return Ok(false);
         }
-        let sources: HashSet<TopicPartition> = goes.iter().map(|part| part.source).collect();
-        let Some(copy) = self.reader.settle(segment.number, &|source| sources.contains(&source))? else {
+        let ends: Vec<_> = goes.iter().map(|part| (part.source, part.end)).collect();
+        let goes = goes.iter().map(|part| part.source).collect();
+        let plan = Plan { goes, compaction: &may.compaction };
+        let Some(copy) = self.reader.settle(segment.number, &plan)? else {
             // It was released.
             return Ok(false);
         };
-        let ends: Vec<_> = goes.iter().map(|part| (part.source, part.end)).collect();
         let is_settled = committer.lock().put(copy, &ends)?;
+        for (part, gone) in &compacted {
+            may.compaction.went(part.source, gone);
+        }
         self.meter.segments_settled.add(is_settled.into());
         Ok(is_settled)
     }

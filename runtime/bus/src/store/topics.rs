@@ -9,6 +9,8 @@ use crate::commit::{AdminDone, AdminOp};
 use crate::journal::Recovery;
 use crate::log::{Abort, AdminError, Log, PartitionRange, ReadError, Topic};
 use crate::notice::Notice;
+use crate::tables::TopicRow;
+use crate::topics::TopicSettings;
 use crate::{Partition, TopicId};
 
 /// A topic and what can be read of it.
@@ -18,6 +20,8 @@ pub struct TopicDetails {
     pub topic: Topic,
     /// When it was created, in milliseconds since the Unix epoch.
     pub created_ms: i64,
+    /// What it is set to.
+    pub settings: TopicSettings,
     /// The readable range of each partition.
     pub ranges: Vec<PartitionRange>,
     /// Bytes that the blocks of each partition take in the journal, also those that cannot be read any more and
@@ -36,6 +40,30 @@ pub enum Readers {
 }
 
 impl Store {
+    /// Creates a topic with these settings, or returns the one that lives under that name, as it is set. Waits for the
+    /// disk.
+    pub fn create_topic_with(
+        &self,
+        name: &str,
+        partitions: Option<u32>,
+        settings: TopicSettings,
+    ) -> Result<Topic, AdminError> {
+        match self.change(AdminOp::CreateTopic { name: name.to_owned(), partitions, settings })? {
+            AdminDone::Topic(topic) => Ok(topic),
+            _ => unreachable!("a creation gives a topic"),
+        }
+    }
+
+    /// What a living topic is set to.
+    pub fn topic_settings(&self, id: TopicId) -> Option<TopicSettings> {
+        Some(self.inner.shared.view.catalog.topic_row(id)?.settings)
+    }
+
+    /// Sets a topic, for what is done from now on. Waits for the disk.
+    pub fn set_topic(&self, name: &str, settings: TopicSettings) -> Result<(), AdminError> {
+        self.change(AdminOp::SetTopic { name: name.to_owned(), settings }).map(|_| ())
+    }
+
     /// Deletes a topic: its events cannot be read any more, and its name is free. Waits for the disk.
     pub fn delete_topic(&self, name: &str) -> Result<(), AdminError> {
         self.change(AdminOp::DeleteTopic { name: name.to_owned() }).map(|_| ())
@@ -68,13 +96,14 @@ impl Store {
     /// A topic and what can be read of it; `None` if no topic of that name lives.
     pub fn topic_details(&self, name: &str) -> Result<Option<TopicDetails>, ReadError> {
         let Some(topic) = self.topic(name) else { return Ok(None) };
-        let Some(created_ms) = self.inner.shared.view.catalog.created_ms(topic.id) else { return Ok(None) };
+        let Some(row) = self.inner.shared.view.catalog.topic_row(topic.id) else { return Ok(None) };
+        let TopicRow { created_ms, settings, .. } = row;
         let ranges = (0..topic.partitions).map(|partition| self.range(topic.partition(Partition(partition))));
         let ranges = ranges.collect::<Result<_, _>>()?;
         let taken = self.inner.shared.reader.bytes();
         let of = |partition| taken.get(&topic.partition(Partition(partition))).copied().unwrap_or(0);
         let bytes = (0..topic.partitions).map(of).collect();
-        Ok(Some(TopicDetails { topic, created_ms, ranges, bytes }))
+        Ok(Some(TopicDetails { topic, created_ms, settings, ranges, bytes }))
     }
 
     /// What opening found and did.

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::bytes::Reader;
+use crate::topics::{Policy, TopicSettings};
 use crate::transaction::{Progress, Run};
 use crate::{FrameNumber, Offset, Partition};
 
 const VERSION: u8 = 1;
+/// Of the row of a topic whose settings are not the default.
+const VERSION_WITH_SETTINGS: u8 = 2;
 
 /// A row that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -24,21 +27,43 @@ pub(crate) struct TopicRow {
     pub(crate) name: Arc<str>,
     pub(crate) partitions: u32,
     pub(crate) created_ms: i64,
+    pub(crate) settings: TopicSettings,
 }
 
 impl TopicRow {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut row = vec![VERSION];
+        let has_settings = self.settings != TopicSettings::default();
+        let mut row = vec![if has_settings { VERSION_WITH_SETTINGS } else { VERSION }];
         row.extend_from_slice(&self.partitions.to_le_bytes());
         row.extend_from_slice(&self.created_ms.to_le_bytes());
+        if has_settings {
+            let policy = u8::from(self.settings.policy == Policy::Compact);
+            row.extend_from_slice(&[policy, 0]);
+        }
         row.extend_from_slice(self.name.as_bytes());
         row
     }
 
     pub(crate) fn decode(row: &[u8]) -> Option<Self> {
-        let mut reader = versioned(row)?;
+        let mut reader = Reader::new(row);
+        let version = reader.u8()?;
         let (partitions, created_ms) = (reader.u32()?, reader.i64()?);
-        Some(Self { name: reader.text()?.into(), partitions, created_ms })
+        let settings = match version {
+            VERSION => TopicSettings::default(),
+            VERSION_WITH_SETTINGS => Self::settings(reader.array()?)?,
+            _ => return None,
+        };
+        Some(Self { name: reader.text()?.into(), partitions, created_ms, settings })
+    }
+
+    /// Settings that are not known belong to a newer version.
+    fn settings(bytes: [u8; 2]) -> Option<TopicSettings> {
+        let policy = match bytes {
+            [0, 0] => Policy::Delete,
+            [1, 0] => Policy::Compact,
+            _ => return None,
+        };
+        Some(TopicSettings { policy })
     }
 }
 
@@ -238,7 +263,8 @@ mod tests {
             runs in proptest::collection::vec(any::<(u32, u64, u32)>(), 0..4),
         ) {
             let (small, big, time, body) = numbers;
-            let topic = TopicRow { name: name.as_str().into(), partitions: small, created_ms: time };
+            let settings = TopicSettings { policy: if small % 2 == 0 { Policy::Delete } else { Policy::Compact } };
+            let topic = TopicRow { name: name.as_str().into(), partitions: small, created_ms: time, settings };
             prop_assert_eq!(TopicRow::decode(&topic.encode()), Some(topic));
             let handler = HandlerRow { name: name.as_str().into() };
             prop_assert_eq!(HandlerRow::decode(&handler.encode()), Some(handler));

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
 
+use super::Policy;
 use crate::log::Topic;
 use crate::tables::{HandlerRow, Living, NextId, TopicRow};
 use crate::{HandlerId, TopicId};
@@ -47,9 +48,14 @@ impl Catalog {
         self.topic(id)
     }
 
-    /// When the topic was created, in milliseconds since the Unix epoch.
-    pub(crate) fn created_ms(&self, id: TopicId) -> Option<i64> {
-        Some(self.topics.get(&id)?.created_ms)
+    /// What is known of a living topic.
+    pub(crate) fn topic_row(&self, id: TopicId) -> Option<TopicRow> {
+        self.topics.get(&id).map(|row| row.clone())
+    }
+
+    /// What becomes of a topic's events in time; `None` of a dead one.
+    pub(crate) fn policy(&self, id: TopicId) -> Option<Policy> {
+        Some(self.topics.get(&id)?.settings.policy)
     }
 
     /// Number of partitions of a living topic.
@@ -136,9 +142,10 @@ impl Catalog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::topics::TopicSettings;
 
     fn row(name: &str) -> TopicRow {
-        TopicRow { name: name.into(), partitions: 4, created_ms: 0 }
+        TopicRow { name: name.into(), partitions: 4, created_ms: 0, settings: TopicSettings::default() }
     }
 
     #[test]

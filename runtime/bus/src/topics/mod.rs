@@ -2,6 +2,8 @@
 
 mod catalog;
 mod name;
+mod settings;
 
 pub(crate) use catalog::Catalog;
 pub(crate) use name::check_name;
+pub use settings::{Policy, TopicSettings};

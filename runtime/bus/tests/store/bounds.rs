@@ -438,6 +438,16 @@ const DRIVEN: [(&str, &str, &str); 41] = [
     ("ROOM_HANDLERS_STOP", "tests/store/disk.rs", "a_disk_that_fills_stops_one_after_the_other_and_recovers"),
     ("ROOM_HOLDERS_STOP", "tests/store/disk.rs", "a_disk_that_fills_stops_one_after_the_other_and_recovers"),
     ("SETTLE_INTERVAL", "tests/store/settle.rs", "it_is_done_in_the_background"),
+    (
+        "TOMBSTONE_AGE",
+        "tests/store/compact.rs",
+        "a_tombstone_stays_for_a_day_and_as_long_as_it_hides_an_older_event",
+    ),
+    (
+        "COMPACTION_KEYS_BYTES_MAX",
+        "tests/store/compact.rs",
+        "more_keys_than_memory_is_for_are_compacted_piece_by_piece",
+    ),
     ("CLOCK_LEAP_MAX", "src/clock.rs", "a_leap_of_more_than_an_hour_is_not_followed_and_said_once"),
     ("NOTICES_MAX", "src/notice.rs", "when_full_the_oldest_notice_goes"),
 ];

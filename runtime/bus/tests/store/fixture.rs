@@ -7,11 +7,21 @@ use std::path::{Path, PathBuf};
 use tidemill_bus::store::Store;
 use tidemill_bus::tables::Tree;
 
-use crate::flips::{facts, files, fill, options, scratch};
+use crate::flips::{facts, files, fill, fill_compacted, options, scratch};
 use crate::harness::{World, committed, publish, topic};
 
 fn directory(version: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(version).join("store")
+}
+
+/// Makes a store in which blocks are packed.
+fn make_compacted(path: &Path) {
+    let store = Store::open(options(path, None)).unwrap();
+    fill(&store);
+    fill_compacted(&store);
+    store.checkpoint().unwrap();
+    assert!(store.settle().unwrap() > 0);
+    store.close().unwrap();
 }
 
 /// A data directory of its own with the files of `from`, each as `change` makes it.
@@ -42,6 +52,15 @@ fn a_store_of_version_1_is_read() {
     let store = Store::open(options(fixture.path(), None)).unwrap();
     assert!(store.recovery().frames_replayed > 1);
     assert_eq!(facts(&store), facts(&fresh));
+}
+
+#[test]
+fn a_compacted_store_of_version_1_is_read() {
+    let (fixture, fresh) = (copy(&directory("v1").with_file_name("compacted"), |_, _| ()), scratch());
+    make_compacted(fresh.path());
+    let fresh = facts(&Store::open(options(fresh.path(), None)).unwrap());
+    assert!(fresh.values().all(Result::is_ok), "{fresh:?}");
+    assert_eq!(facts(&Store::open(options(fixture.path(), None)).unwrap()), fresh);
 }
 
 /// Writes version 2 into the structure at `at`, whose checksum is at 8 and covers what follows it up to `len`.
@@ -85,7 +104,7 @@ fn a_row_of_a_newer_version_is_refused_by_the_name_of_its_table() {
     // The row of topic 1, as FORMAT.md has its key.
     let key = [&[1][..], &[0; 16], &1_u64.to_be_bytes()].concat();
     let mut row = world.tables.get(&key).unwrap().unwrap();
-    row[0] = 2;
+    row[0] = 3;
     let frame = world.tables.persisted();
     world.tables.persist(frame, &mut [(key, Some(row))].into_iter()).unwrap();
     let error = world.open().unwrap_err().to_string();
@@ -97,14 +116,27 @@ fn a_row_of_a_newer_version_is_refused_by_the_name_of_its_table() {
 #[test]
 #[ignore = "writes a fixture"]
 fn write_the_fixture() {
-    let (made, directory) = (scratch(), directory("v1"));
+    let made = scratch();
     fill(&Store::open(options(made.path(), None)).unwrap());
     let store = Store::open(options(made.path(), None)).unwrap();
     store.close().unwrap();
     drop(store);
+    write(made.path(), &directory("v1"));
+}
+
+/// As [`write_the_fixture`], of the compacted store.
+#[test]
+#[ignore = "writes a fixture"]
+fn write_the_compacted_fixture() {
+    let made = scratch();
+    make_compacted(made.path());
+    write(made.path(), &directory("v1").with_file_name("compacted"));
+}
+
+fn write(made: &Path, directory: &Path) {
     // Not all may be there when there was none.
-    let _ = fs::remove_dir_all(&directory);
-    for (path, bytes) in files(made.path(), made.path()) {
+    let _ = fs::remove_dir_all(directory);
+    for (path, bytes) in files(made, made) {
         let path = directory.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();

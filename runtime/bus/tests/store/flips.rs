@@ -11,9 +11,9 @@ use tidemill_bus::notice::Notice;
 use tidemill_bus::store::{Background, Hold, Retention, Store, StoreOptions};
 use tidemill_bus::testing::Random;
 use tidemill_bus::transaction::{IdempotencyKey, ProducerSequence, StateWrites};
-use tidemill_bus::{Batch, Offset, Partition, Transaction};
+use tidemill_bus::{Batch, Offset, Partition, Policy, TopicSettings, Transaction};
 
-use crate::harness::{commit_group, committed, driver, publish, step, topic};
+use crate::harness::{commit_group, committed, driver, publish, publish_keyed, step, topic};
 
 /// What a flip led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,6 +90,15 @@ pub(crate) fn fill(store: &Store) {
     committed(store.commit(Transaction { producer: Some(numbered()), ..publish(target, &[b"numbered"]) }));
 }
 
+/// Adds a topic of which half may go in some segments.
+pub(crate) fn fill_compacted(store: &Store) {
+    let topic = store.create_topic_with("keyed", Some(1), TopicSettings { policy: Policy::Compact }).unwrap();
+    for round in 0..9_u8 {
+        let events = [(&b"often"[..], Some(&[round; 2_500][..])), (&[round], Some(b"once"))];
+        committed(store.commit(publish_keyed(topic.partition(Partition(0)), &events)));
+    }
+}
+
 /// Asks the store everything.
 pub(crate) fn facts(store: &Store) -> Facts {
     let mut facts = Facts::new();
@@ -153,11 +162,13 @@ fn closed(retention: Option<u64>) -> Closed {
     let directory = scratch();
     let store = Store::open(options(directory.path(), retention)).unwrap();
     fill(&store);
-    store.checkpoint().unwrap();
     if retention.is_some() {
+        fill_compacted(&store);
+        store.checkpoint().unwrap();
         assert!(store.retain().unwrap() > 0);
-        store.settle().unwrap();
+        assert!(store.settle().unwrap() > 0);
     }
+    store.checkpoint().unwrap();
     store.close().unwrap();
     drop(store);
     let files = files(directory.path(), directory.path());

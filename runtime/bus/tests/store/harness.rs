@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidemill_bus::block::body_crc;
 use tidemill_bus::clock::ManualClock;
 use tidemill_bus::journal::{Housekeeping, JournalOptions};
-use tidemill_bus::log::{Abort, Answer, Answered, Log, Outcome, ReadLimit, Receipt, Topic};
+use tidemill_bus::log::{Abort, Answer, Answered, Log, Outcome, ReadError, ReadLimit, Receipt, Topic};
 use tidemill_bus::store::{Background, OpenError, Parts, Store, StoreOptions};
 use tidemill_bus::tables::ModelTables;
 use tidemill_bus::testing::FakeDisk;
@@ -83,6 +83,42 @@ pub(crate) fn columns(values: &[&[u8]]) -> Columns {
 
 pub(crate) fn block(target: TopicPartition, columns: Columns) -> NewBlock {
     NewBlock { target, body_crc: body_crc(&columns, None), columns: Arc::new(columns), cause: None }
+}
+
+/// A publish of events with keys to one partition; those without a value are tombstones.
+pub(crate) fn publish_keyed(target: TopicPartition, events: &[(&[u8], Option<&[u8]>)]) -> Transaction {
+    let mut columns = Columns::default();
+    for &(key, value) in events {
+        columns.push(Event { time: 1, key: Some(key), headers: &[], value });
+    }
+    Transaction { blocks: vec![block(target, columns)], ..Transaction::default() }
+}
+
+/// An event as it is read: its offset, its key, its value.
+pub(crate) type Read = (u64, Option<Vec<u8>>, Option<Vec<u8>>);
+
+/// The events of a partition from its oldest on, read in steps of at most `limit`; there may be gaps.
+pub(crate) fn events(
+    store: &Store,
+    source: TopicPartition,
+    limit: ReadLimit,
+) -> Result<Vec<Read>, ReadError> {
+    let mut events = Vec::new();
+    let mut next = store.range(source)?.start;
+    let mut batch = Batch::new(source);
+    loop {
+        batch.reset(source);
+        let end = store.read(source, next, limit, &mut batch)?;
+        for (index, event) in batch.columns.iter().enumerate() {
+            assert!(batch.offset(index) >= next && batch.offset(index) < end.next, "{source}");
+            events.push((batch.offset(index).0, event.key.map(Vec::from), event.value.map(Vec::from)));
+        }
+        if end.next == end.end {
+            return Ok(events);
+        }
+        assert!(end.next > next, "{source} does not go on from {next}");
+        next = end.next;
+    }
 }
 
 /// A publish of `values` to one partition.

@@ -6,12 +6,15 @@ use tidemill_bus::testing::Random;
 use tidemill_bus::transaction::{
     IdempotencyKey, NewBlock, ProducerSequence, Progress, ProgressUpdate, StateWrites,
 };
-use tidemill_bus::{Offset, Partition, TopicId, TopicPartition, Transaction};
+use tidemill_bus::{
+    Columns, Event, Offset, Partition, Policy, TopicId, TopicPartition, TopicSettings, Transaction,
+};
 
-use crate::harness::{World, block, columns, commit_group, driver};
-use crate::model::{Model, is_committed};
+use crate::harness::{World, block, commit_group, driver};
+use crate::model::{KEYED, Model, is_committed, key_of};
 
-const TOPICS: [&str; 3] = ["in", "mid", "out"];
+/// The last one is compacted.
+const TOPICS: [&str; 4] = ["in", "mid", "out", KEYED];
 const HANDLERS: [&str; 2] = ["one", "two"];
 
 /// How a history ended.
@@ -66,14 +69,16 @@ impl Run<'_> {
             0..8 => self.publish(),
             8..15 => self.drive(),
             15 => {
-                let name = TOPICS[self.pick(3)];
+                let name = TOPICS[self.pick(4)];
                 let partitions = self.maybe.topics.get(name).map_or(2, |(_, values)| values.len());
                 let partitions = u32::try_from(partitions).unwrap();
                 self.maybe.create_topic(name, partitions);
-                self.admin(self.store.create_topic(name, Some(partitions)).map(|_| ()));
+                let policy = if name == KEYED { Policy::Compact } else { Policy::Delete };
+                let settings = TopicSettings { policy };
+                self.admin(self.store.create_topic_with(name, Some(partitions), settings).map(|_| ()));
             }
             16 => {
-                let name = TOPICS[self.pick(3)];
+                let name = TOPICS[self.pick(4)];
                 if self.maybe.topics.contains_key(name) {
                     self.maybe.raise_partitions(name, 3);
                     let raised = self.store.raise_partitions(name, 3, Readers::Bound(Vec::new()));
@@ -81,7 +86,7 @@ impl Run<'_> {
                 }
             }
             17 if self.random.one_in(3) => {
-                let name = TOPICS[self.pick(3)];
+                let name = TOPICS[self.pick(4)];
                 if self.maybe.topics.contains_key(name) {
                     self.maybe.delete_topic(name);
                     self.admin(self.store.delete_topic(name));
@@ -194,7 +199,18 @@ impl Run<'_> {
             value.resize(8 + self.pick(3_000), b'.');
             values.push(value);
         }
-        block(target, columns(&values.iter().map(Vec::as_slice).collect::<Vec<_>>()))
+        let mut columns = Columns::default();
+        let is_keyed = self.maybe.topics.get(KEYED).is_some_and(|(id, _)| *id == target.topic);
+        for value in &values {
+            let key = is_keyed.then(|| key_of(value));
+            columns.push(Event {
+                time: 1,
+                key: key.as_ref().map(<[u8; 1]>::as_slice),
+                headers: &[],
+                value: Some(value),
+            });
+        }
+        block(target, columns)
     }
 
     /// One to three transactions of drivers, in one group; now and then one that reads from a dead topic.

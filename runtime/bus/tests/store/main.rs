@@ -5,6 +5,7 @@
 mod answers;
 mod bounds;
 mod check;
+mod compact;
 mod crash;
 mod directory;
 mod disk;

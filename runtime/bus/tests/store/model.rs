@@ -7,7 +7,15 @@ use tidemill_bus::store::Store;
 use tidemill_bus::transaction::{IdempotencyKey, ProducerSequence, Progress, Run};
 use tidemill_bus::{DriverKey, HandlerId, Offset, Partition, TopicId, TopicPartition, Transaction};
 
-use crate::harness::{ALL, values};
+use crate::harness::{ALL, events, values};
+
+/// The topic that is compacted.
+pub(crate) const KEYED: &str = "keyed";
+
+/// The key that an event with this value has there.
+pub(crate) fn key_of(value: &[u8]) -> [u8; 1] {
+    [value[0] % 3]
+}
 
 /// The values of a partition's events.
 type Values = Vec<Vec<u8>>;
@@ -161,6 +169,9 @@ impl Model {
         if start > self.held_from(source) {
             return Err(format!("{name} {source} begins at {start}, a group is before it"));
         }
+        if name == KEYED {
+            return compare_keyed(store, source, (expected, self.held_from(source)));
+        }
         let kept = usize::try_from(start.0).unwrap();
         let found = values(store, source, start, ALL);
         same(&format!("events of {name} {source}"), &found.as_slice(), &&expected[kept..])
@@ -188,6 +199,30 @@ impl Model {
             }
         }
         same("state", &state, &self.state)
+    }
+}
+
+/// What is there of a compacted partition is what was written; the newest of each key is, and what a group has still to
+/// read.
+fn compare_keyed(
+    store: &Store,
+    source: TopicPartition,
+    (expected, held_from): (&[Vec<u8>], Offset),
+) -> Result<(), String> {
+    let found = events(store, source, ALL).map_err(|error| error.to_string())?;
+    for (offset, _, value) in &found {
+        same(
+            &format!("{source} offset {offset}"),
+            &value.as_ref(),
+            &expected.get(usize::try_from(*offset).unwrap()),
+        )?;
+    }
+    let newest: BTreeMap<_, _> =
+        (0_u64..).zip(expected).map(|(offset, value)| (key_of(value), offset)).collect();
+    let must = newest.into_values().chain(held_from.0..expected.len() as u64);
+    match must.into_iter().find(|must| !found.iter().any(|(offset, ..)| offset == must)) {
+        Some(offset) => Err(format!("{source} offset {offset} must be there")),
+        None => Ok(()),
     }
 }
 

@@ -265,9 +265,9 @@ impl Check<'_> {
                 continue;
             };
             found = crc32c::crc32c_append(found, &rest[..crate::block::HEADER_BYTES]);
-            if Block::decode(&rest[..len]).is_ok() {
+            if let Ok(block) = Block::decode(&rest[..len]) {
                 self.summary.blocks += 1;
-                self.summary.events += u64::from(header.count);
+                self.summary.events += block.columns.len() as u64;
             } else {
                 let whose = Whose::Events { source: header.target, first: header.first, end: header.end() };
                 let place = place_in(segment, frame, start + at);
@@ -297,9 +297,9 @@ impl Check<'_> {
             };
             bytes.resize(usize::try_from(header.byte_len()).unwrap_or(0), 0);
             segment.file.read_at(&mut [IoSliceMut::new(&mut bytes)], at)?;
-            if Block::decode(&bytes).is_ok() {
+            if let Ok(block) = Block::decode(&bytes) {
                 self.summary.blocks += 1;
-                self.summary.events += u64::from(header.count);
+                self.summary.events += block.columns.len() as u64;
             } else {
                 let whose = Whose::Events { source: header.target, first: header.first, end: header.end() };
                 self.faults.push(fault(place, "a block is broken", whose));
