@@ -216,12 +216,16 @@ pub(crate) enum TopicsCommand {
     List,
     /// One topic with its partitions.
     Show { topic: String },
-    /// Create a topic.
+    /// Create a topic, or set the one that is there.
     Create {
         topic: String,
         /// How many partitions it gets.
         #[arg(long)]
         partitions: Option<u32>,
+        /// Keep the newest event of each key for ever, and let those before it go. A key goes a day after an event
+        /// without a value.
+        #[arg(long)]
+        compact: bool,
     },
     /// Raise a topic's number of partitions. Events that are there stay where they are; a key may go to another
     /// partition from now on.

@@ -19,9 +19,14 @@ pub(crate) async fn topics(client: &Client, command: Option<TopicsCommand>, outp
         TopicsCommand::Show { topic } => {
             output.object(&client.get(&["v1", "topics", &topic]).await?, ("ranges", RANGES))
         }
-        TopicsCommand::Create { topic, partitions } => {
-            let wanted =
-                partitions.map_or_else(|| json!({}), |partitions| json!({ "partitions": partitions }));
+        TopicsCommand::Create { topic, partitions, compact } => {
+            let mut wanted = json!({});
+            if let Some(partitions) = partitions {
+                wanted["partitions"] = partitions.into();
+            }
+            if compact {
+                wanted["policy"] = "compact".into();
+            }
             put(client, &topic, (&wanted, false), output).await
         }
         TopicsCommand::Raise { topic, partitions, force } => {

@@ -3,6 +3,8 @@
 use std::fs;
 use std::process::Command;
 
+use reqwest::{Method, StatusCode};
+
 use crate::mill::{BINARY, Mill, run_command, stderr, stdout};
 
 #[test]
@@ -28,6 +30,47 @@ fn a_broken_line_is_named_with_its_file() {
     let done = mill.cli(&["publish", "t", file.to_str().unwrap()]);
     assert_eq!(done.status.code(), Some(1));
     assert!(stderr(&done).contains("events.ndjson:3:6: expected a value"), "{}", stderr(&done));
+}
+
+#[test]
+fn a_compacted_topic_says_so_and_keeps_the_newest_event_of_each_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = "[store]\nsegment = \"1MiB\"\ncheckpoint = \"10ms\"\nsettle = \"0s\"\n";
+    fs::write(dir.path().join("tidemill.toml"), config).unwrap();
+    let mill = Mill::start_in(dir, &[]);
+    let created = mill.cli(&["topics", "create", "latest", "--partitions", "1", "--compact"]);
+    assert!(created.status.success(), "{}", stderr(&created));
+    assert!(stdout(&mill.cli(&["topics", "show", "latest"])).contains("compact"));
+    let topic = |mill: &Mill| mill.get("/v1/topics/latest").1;
+    assert_eq!(topic(&mill)["policy"], "compact");
+    let set = |policy: &str| {
+        let body = format!("{{\"policy\": \"{policy}\"}}");
+        mill.ask(mill.request(Method::PUT, "/v1/topics/latest").body(body))
+    };
+    assert_eq!(set("delete").1["policy"], "delete");
+    assert_eq!(set("forever").0, StatusCode::BAD_REQUEST);
+    assert!(mill.cli(&["topics", "create", "latest", "--compact"]).status.success());
+    assert_eq!(topic(&mill)["policy"], "compact");
+
+    let pad = "x".repeat(50_000);
+    let publish = |number: u32, key: &str| {
+        let path = "/v1/topics/latest/events?key=/key";
+        let body = format!("{{\"key\": \"{key}\", \"number\": {number}, \"pad\": \"{pad}\"}}");
+        let request = mill.request(Method::POST, path).header("content-type", "application/json");
+        assert_eq!(mill.ask(request.body(body)).0, StatusCode::OK);
+    };
+    publish(0, "once");
+    // Settling never touches the segment that is written, so it goes on until there are some.
+    let mut number = 0;
+    while number < 100 || topic(&mill)["bytes"].as_u64().unwrap() > 3 << 20 {
+        number += 1;
+        publish(number, "often");
+    }
+    let mill = mill.kill_and_restart();
+    let events = mill.read("latest", "from=earliest&limit=1000");
+    let of = |key: &str| events.iter().rfind(|event| event["key"] == key).unwrap()["value"]["number"].clone();
+    assert_eq!((of("once"), of("often")), (0.into(), number.into()));
+    assert!(events.len() < number as usize, "{} of {number}", events.len());
 }
 
 #[test]

@@ -7,9 +7,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use tidemill_bus::Partition;
 use tidemill_bus::log::{AdminError, PartitionRange, ReadError, Topic};
 use tidemill_bus::store::Readers;
+use tidemill_bus::{Partition, Policy, TopicSettings};
 
 use super::extract::{Names, Params, Settings};
 use super::problem::{Kind, Problem};
@@ -20,6 +20,26 @@ use super::{Api, blocking};
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Wanted {
     partitions: Option<u32>,
+    policy: Option<WantedPolicy>,
+}
+
+/// What becomes of the events in time.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum WantedPolicy {
+    Delete,
+    Compact,
+}
+
+impl Wanted {
+    /// What a topic is set to that was set to `now`.
+    fn settings(&self, now: TopicSettings) -> TopicSettings {
+        let policy = self.policy.map_or(now.policy, |policy| match policy {
+            WantedPolicy::Delete => Policy::Delete,
+            WantedPolicy::Compact => Policy::Compact,
+        });
+        TopicSettings { policy }
+    }
 }
 
 /// How a topic may be changed.
@@ -37,6 +57,7 @@ struct TopicEntry {
     name: String,
     id: u64,
     partitions: u32,
+    policy: &'static str,
     /// Offsets from the oldest event kept to the high watermark, all partitions together.
     events: u64,
     /// Bytes on disk, of events that are no longer readable too, as long as their segment is kept.
@@ -61,6 +82,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Response, Proble
             let range = |partition| api.log.range(topic.partition(Partition(partition)));
             let ranges = (0..topic.partitions).map(range).collect::<Result<Vec<_>, ReadError>>().ok()?;
             Some(TopicEntry {
+                policy: api.store.topic_settings(topic.id)?.policy.name(),
                 name: topic.name.to_string(),
                 id: topic.id.0,
                 partitions: topic.partitions,
@@ -83,8 +105,9 @@ pub(super) async fn show(
     Ok(Json(blocking(move || entry(&api, &name)).await??).into_response())
 }
 
-/// Creates a topic, or raises its number of partitions. The body may be empty, or `{"partitions": 8}`. 201 if the
-/// topic is new, 200 if it was there and now is what was asked for, 409 if it cannot be that.
+/// Creates a topic, or raises its number of partitions, or sets it. The body may be empty, or
+/// `{"partitions": 8, "policy": "compact"}`; what is not named stays as it is. 201 if the topic is new, 200 if it was there
+/// and now is what was asked for, 409 if it cannot be that.
 pub(super) async fn create(
     State(api): State<Arc<Api>>,
     Names(name): Names<String>,
@@ -95,7 +118,10 @@ pub(super) async fn create(
     let (new, entry) = blocking(move || {
         let there = api.log.topic(&name).map(|topic| topic.partitions);
         match (there, wanted.partitions) {
-            (None, asked) => drop(api.log.create_topic(&name, asked)?),
+            (None, asked) => {
+                let settings = wanted.settings(TopicSettings::default());
+                drop(api.store.create_topic_with(&name, asked, settings)?);
+            }
             (Some(partitions), Some(asked)) if asked < partitions => {
                 return Err(Problem::from(AdminError::Exists { name, partitions }));
             }
@@ -104,6 +130,10 @@ pub(super) async fn create(
             }
             (Some(_), _) => {}
         }
+        // Also of a topic that somebody else created in between.
+        let topic = api.topic(&name)?;
+        let now = api.store.topic_settings(topic.id).unwrap_or_default();
+        api.store.set_topic(&name, wanted.settings(now))?;
         Ok((there.is_none(), entry(&api, &name)?))
     })
     .await??;
@@ -162,6 +192,7 @@ fn entry(api: &Api, name: &str) -> Result<TopicEntry, Problem> {
         name: details.topic.name.to_string(),
         id: details.topic.id.0,
         partitions: details.topic.partitions,
+        policy: details.settings.policy.name(),
         events: ranges.iter().map(|range| range.end - range.start).sum(),
         bytes: details.bytes.iter().sum(),
         ranges,
