@@ -71,7 +71,9 @@ impl Plan {
             0..15 => vec![Self::cut_at(random.u64(1..=60), "")],
             // Under load.
             15..50 => vec![Self::cut_at(random.u64(60..=500), "")],
-            50..65 => vec![cut],
+            50..58 => vec![cut],
+            // After a checkpoint or more, while segments are settled.
+            58..65 => vec![Self::told("power cut after a while", End::Cut, random.u64(500..1_500))],
             // While the tables are flushed.
             65..75 => vec![Self::cut_at(random.u64(1..=40), "tables")],
             // What the system still held for a killed process goes with the power.

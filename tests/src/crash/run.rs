@@ -245,10 +245,10 @@ impl<'a> Run<'a> {
 
     /// Small segments and little kept, so that segments are released and settled all the time. What is kept is still
     /// a multiple of what a cycle writes, for each is read before it may go: with the library a cycle writes less.
-    /// Half of the processes make checkpoints often, and settle after each, the others leave more to be replayed.
+    /// Most of the processes make checkpoints often, and settle after each, the others leave more to be replayed.
     fn config_text(&mut self, blow: &Blow) -> String {
         let kept = if self.options.library.is_some() { "16MiB" } else { "48MiB" };
-        let often = blow.wants_checkpoints() || self.random.bool();
+        let often = blow.wants_checkpoints() || self.random.u32(..3) > 0;
         let pace = match self.options.fault {
             Fault::None if often => "checkpoint = \"100ms\"\nsettle = \"0s\"\n",
             _ => "",
@@ -339,7 +339,9 @@ impl<'a> Run<'a> {
         }
         if let Some((partition, from)) = self.model.held() {
             self.model.holds(&api.read(HELD, partition, from, READ_EVENTS)?)?;
-            if self.random.u32(..4) == 0 {
+            // With the library a cycle writes less, and leaves less to be settled.
+            let cycles = if self.options.library.is_some() { 12 } else { 4 };
+            if self.random.u32(..cycles) == 0 {
                 self.model.let_go();
                 api.post(&format!("/v1/handlers/{HOLDER}/seek"), &json!({ "to": "latest" }))?;
             }
