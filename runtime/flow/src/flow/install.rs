@@ -17,7 +17,7 @@ use crate::handler::Handler;
 use crate::installed::{Installed, Settings};
 use crate::limits;
 use crate::note::Note;
-use crate::pool::{Cell, Command};
+use crate::pool::Cell;
 use crate::trial::Trial;
 
 impl Flow {
@@ -175,11 +175,11 @@ impl Shared {
         let mut cells = installed.cells.write();
         for partition in 0..topic.partitions {
             if let Some(cell) = cells.get(partition as usize) {
-                cell.command(Command::Add(topic.clone()));
+                cell.add(topic);
                 continue;
             }
             let key = DriverKey { handler: installed.id, partition: Partition(partition), lane: Lane(0) };
-            cells.push(Cell::new(&self.core, installed, key, [topic.clone()]));
+            cells.push(Cell::new(&self.core, installed, key, topic));
         }
     }
 

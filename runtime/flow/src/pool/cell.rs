@@ -11,6 +11,7 @@ use tidemill_bus::{DriverKey, TopicId};
 use super::Core;
 use super::mail::{Command, Launched, Mailbox};
 use super::turn::Work;
+use crate::config::Start;
 use crate::installed::Installed;
 use crate::scheduler::{Slot, Timer};
 
@@ -39,7 +40,7 @@ pub(crate) struct Cell {
     proved: AtomicU64,
 }
 
-/// What others may see of a driver, as it was after its last turn.
+/// What others may see of a driver, as it was after its last turn; before its first, as the log has it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct View {
     /// Its inputs.
@@ -66,14 +67,14 @@ pub(crate) struct InputView {
 }
 
 impl Cell {
-    /// A driver of `installed` that reads its partition of `topics`.
+    /// A driver of `installed` that reads its partition of `topic`.
     pub(crate) fn new(
         core: &Arc<Core>,
         installed: &Arc<Installed>,
         key: DriverKey,
-        topics: impl IntoIterator<Item = Topic>,
+        topic: &Topic,
     ) -> Arc<Self> {
-        Arc::new_cyclic(|me| Self {
+        let cell = Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             key,
             core: Arc::clone(core),
@@ -81,11 +82,36 @@ impl Cell {
             run: AtomicU8::new(RESTING),
             moved: AtomicBool::new(true),
             mailbox: Mutex::default(),
-            work: Mutex::new(Work::new(core, installed, key, topics)),
+            work: Mutex::new(Work::new(core, installed, key, [topic.clone()])),
             view: Mutex::new(View { drained: true, ..View::default() }),
             timer: Mutex::new(None),
             proved: AtomicU64::new(0),
-        })
+        });
+        cell.announce(topic);
+        cell
+    }
+
+    /// Shows an input that it reads from now on, where the log has it: its first turn may be long in coming.
+    fn announce(&self, topic: &Topic) {
+        let log = &self.core.log;
+        let known = log.progress(self.key, topic.id).ok().flatten();
+        let Ok(range) = log.range(topic.partition(self.key.partition)) else { return };
+        let settings = self.installed.settings();
+        let begins_later =
+            settings.first_inputs.contains(&topic.id) && settings.config.start != Start::Earliest;
+        let next = if begins_later { range.end } else { range.start };
+        let committed = known.unwrap_or(Progress { next, ..Progress::default() });
+        let input = InputView { topic: topic.id, committed, lost: 0, stopped: None };
+        let mut view = self.view.lock();
+        if view.inputs.iter().all(|seen| seen.topic != topic.id) {
+            view.inputs.push(input);
+        }
+    }
+
+    /// Has it read this topic, too.
+    pub(crate) fn add(self: &Arc<Self>, topic: &Topic) {
+        self.announce(topic);
+        self.command(Command::Add(topic.clone()));
     }
 
     pub(crate) fn key(&self) -> DriverKey {

@@ -58,3 +58,21 @@ fn the_status_has_the_version_from_the_first_moment() {
     world.shared.replace(config(), Arc::new(handler::Shared(new))).unwrap();
     assert_eq!((&*world.status().version, world.status().generation), ("v2", 2));
 }
+
+#[test]
+fn the_status_has_every_partition_and_what_waits_there_from_the_first_moment() {
+    let mut world = world();
+    world.good(0..30);
+    let waiting = |world: &World| {
+        let status = world.status();
+        let lags: Vec<_> = status.partitions.iter().map(|partition| partition.lag).collect();
+        (lags.len(), lags.iter().sum::<u64>())
+    };
+    let (partitions, lag) = waiting(&world);
+    assert!(partitions == 6 && lag >= 30, "{partitions} {lag}");
+    world.run();
+    assert_eq!(waiting(&world), (6, 0));
+    // A restart begins where the log has it, though no driver had a turn.
+    world.restart(config());
+    assert_eq!(waiting(&world), (6, 0));
+}

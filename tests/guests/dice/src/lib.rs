@@ -34,7 +34,7 @@ mod tests {
 
     #[test]
     fn a_foul_costs_nothing_and_rolls_add_up() {
-        let inputs = ["1", "\"foul\"", "2"].map(|text| Input::new(text.to_owned()));
+        let inputs = ["1", "\"foul\"", "2"].map(Input::new);
         let report = Harness::new(dice).run(&inputs);
         let numbers = |value: &str| -> Vec<u64> {
             value.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
