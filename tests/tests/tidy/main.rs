@@ -12,7 +12,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// The import table of `runtime/ARCHITECTURE.md`: each crate of ours and those of ours that it may name in
 /// what it ships. A new arrow wants a decision page.
-const IMPORTS: [(&str, &[&str]); 16] = [
+const IMPORTS: [(&str, &[&str]); 17] = [
     ("tidemill-bus", &[]),
     ("tidemill-flow", &["tidemill-bus"]),
     ("tidemill-wasm", &["tidemill-flow"]),
@@ -27,6 +27,7 @@ const IMPORTS: [(&str, &[&str]); 16] = [
     ("quake-alerts", &["tidemill-sdk"]),
     ("tidemill-power-cut", &[]),
     ("vices", &[]),
+    ("dice", &["tidemill-sdk"]),
     ("flaky", &["tidemill-sdk"]),
     ("xtask", &["tidemill-build"]),
 ];
