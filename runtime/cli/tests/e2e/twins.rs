@@ -44,7 +44,9 @@ fn copy(from: &Path, to: &Path) {
 fn wait_until_done(mill: &Mill) {
     for handler in ["dice", "counts"] {
         until(mill, &format!("/v1/handlers/{handler}"), |entry| {
-            entry["state"] == "running" && entry["lag"] == 0 && entry["instances"] != 0
+            // Until it is installed there is no partition, and no lag.
+            let partitions = entry["partitions"].as_array().map_or(0, Vec::len);
+            entry["state"] == "running" && entry["lag"] == 0 && partitions == 4
         });
     }
 }
