@@ -15,7 +15,7 @@ use super::publish::Flowing;
 pub(super) struct Seen {
     /// The last count of each key.
     pub(super) counts: HashMap<String, u64>,
-    /// The longest time between two outputs, by [`Phase`].
+    /// The longest time between two outputs, by [`Phase`](super::publish::Phase).
     pub(super) pauses: [Duration; 3],
 }
 
