@@ -35,7 +35,7 @@ pub struct BlockHeader {
     pub count: u32,
     /// Bytes of the columns' data; of the whole body, if it is packed.
     pub data_bytes: u32,
-    /// Whether the body is packed: see [`super::pack`].
+    /// Whether the body is packed: see the module `pack`.
     pub is_packed: bool,
     /// What the events were emitted for; `None` for events from outside.
     pub cause: Option<CauseHeader>,
