@@ -56,14 +56,9 @@ impl TopicRow {
         Some(Self { name: reader.text()?.into(), partitions, created_ms, settings })
     }
 
-    /// Settings that are not known belong to a newer version.
+    /// Settings that are not known belong to a newer version, and the default ones to a row without them.
     fn settings(bytes: [u8; 2]) -> Option<TopicSettings> {
-        let policy = match bytes {
-            [0, 0] => Policy::Delete,
-            [1, 0] => Policy::Compact,
-            _ => return None,
-        };
-        Some(TopicSettings { policy })
+        (bytes == [1, 0]).then_some(TopicSettings { policy: Policy::Compact })
     }
 }
 
