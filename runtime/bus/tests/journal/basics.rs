@@ -293,94 +293,16 @@ fn a_segment_whose_footer_a_crash_took_is_sealed_again() {
     assert!(journal.release(last, &mut |_| true).unwrap() >= 2);
 }
 
-/// A disk with little room, which notes the lengths of the files that were asked for.
-struct Little {
-    disk: FakeDisk,
-    asked: Mutex<Vec<u64>>,
+/// A disk whose files in the making are looked at: name, bytes, bytes that are zero so far. An error ends the making.
+struct Observed<Look> {
+    disk: Arc<dyn Disk>,
+    look: Look,
 }
 
-impl Disk for Little {
-    fn create_paced(&self, name: &str, len: u64, pace: &mut Pace<'_>) -> io::Result<Arc<dyn DiskFile>> {
-        self.asked.lock().unwrap().push(len);
-        if len > 1 << 20 {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        self.disk.create_paced(name, len, pace)
-    }
-
-    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        self.disk.open(name)
-    }
-
-    fn list(&self) -> io::Result<Vec<(String, u64)>> {
-        self.disk.list()
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.disk.remove(name)
-    }
-
-    fn sync_directory(&self) -> io::Result<()> {
-        self.disk.sync_directory()
-    }
-
-    fn free_bytes(&self) -> io::Result<u64> {
-        self.disk.free_bytes()
-    }
-}
-
-#[test]
-fn a_segment_has_a_bound_whatever_the_options_say() {
-    let little = Arc::new(Little { disk: FakeDisk::new(1), asked: Mutex::default() });
-    let disk: Arc<dyn Disk> = Arc::clone(&little) as _;
-    let options = JournalOptions { first_segment_bytes: u64::MAX, ..options() };
-    let (mut journal, ..) = open(&disk, options, 0).unwrap();
-    assert!(matches!(append(&mut journal, 0, 10), Err(AppendError::Prepare(_))));
-    assert_eq!(little.asked.lock().unwrap().last(), Some(&SEGMENT_BYTES_MAX));
-}
-
-#[test]
-fn a_block_that_no_reader_would_take_is_refused() {
-    let (_, disk) = fake();
-    let (mut journal, ..) = open(&disk, options(), 0).unwrap();
-    let value = vec![0; usize::try_from(BLOCK_BYTES_MAX).unwrap()];
-    let blocks = [block(partition(0), 0, 1, &[&value], false)];
-    let refused = journal.append(FrameParts { blocks: &blocks, deltas: &[] });
-    assert!(matches!(refused, Err(AppendError::TooLarge { .. })));
-    append(&mut journal, 0, 10).unwrap();
-}
-
-#[test]
-fn a_frame_beyond_the_bound_is_refused() {
-    let (_, disk) = fake();
-    let (mut journal, ..) = open(&disk, options(), 0).unwrap();
-    let value = vec![0; usize::try_from(BLOCK_BYTES_MAX / 2).unwrap()];
-    // The blocks share their columns, so that only the frame is large.
-    let one = block(partition(0), 0, 1, &[&value], false);
-    let blocks = vec![one; usize::try_from(FRAME_BYTES_MAX / (BLOCK_BYTES_MAX / 2)).unwrap()];
-    match journal.append(FrameParts { blocks: &blocks, deltas: &[] }) {
-        Err(AppendError::TooLarge { bytes, limit }) => {
-            assert!(bytes > limit && limit == FRAME_BYTES_MAX, "{bytes}");
-        }
-        other => panic!("{other:?}"),
-    }
-    append(&mut journal, 0, 10).unwrap();
-}
-
-/// Notes how far the zeros of the newest file have come.
-struct Watched {
-    disk: RealDisk,
-    zeros: Arc<Mutex<(String, u64)>>,
-}
-
-impl Disk for Watched {
+impl<Look: Fn(&str, u64, u64) -> io::Result<()> + Send + Sync + 'static> Disk for Observed<Look> {
     fn create_paced(&self, name: &str, len: u64, pace: &mut Pace<'_>) -> io::Result<Arc<dyn DiskFile>> {
         self.disk.create_paced(name, len, &mut |filled| {
-            *self.zeros.lock().unwrap() = (name.to_owned(), filled);
+            (self.look)(name, len, filled)?;
             pace(filled)
         })
     }
@@ -411,11 +333,63 @@ impl Disk for Watched {
 }
 
 #[test]
+fn a_segment_has_a_bound_whatever_the_options_say() {
+    let asked: Arc<Mutex<Vec<u64>>> = Arc::default();
+    let little_room = {
+        let asked = Arc::clone(&asked);
+        move |_: &str, len, _| {
+            asked.lock().unwrap().push(len);
+            if len > 1 << 20 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        }
+    };
+    let disk: Arc<dyn Disk> = Arc::new(Observed { disk: fake().1, look: little_room });
+    let options = JournalOptions { first_segment_bytes: u64::MAX, ..options() };
+    let (mut journal, ..) = open(&disk, options, 0).unwrap();
+    assert!(matches!(append(&mut journal, 0, 10), Err(AppendError::Prepare(_))));
+    assert_eq!(asked.lock().unwrap().last(), Some(&SEGMENT_BYTES_MAX));
+}
+
+#[test]
+fn a_block_that_no_reader_would_take_is_refused() {
+    let (_, disk) = fake();
+    let (mut journal, ..) = open(&disk, options(), 0).unwrap();
+    let value = vec![0; usize::try_from(BLOCK_BYTES_MAX).unwrap()];
+    let blocks = [block(partition(0), 0, 1, &[&value], false)];
+    let refused = journal.append(FrameParts { blocks: &blocks, deltas: &[] });
+    assert!(matches!(refused, Err(AppendError::TooLarge { .. })));
+    append(&mut journal, 0, 10).unwrap();
+}
+
+#[test]
+fn a_frame_beyond_the_bound_is_refused() {
+    let (_, disk) = fake();
+    let (mut journal, ..) = open(&disk, options(), 0).unwrap();
+    let value = vec![0; usize::try_from(BLOCK_BYTES_MAX / 2).unwrap()];
+    // The blocks share their columns, so that only the frame is large.
+    let one = block(partition(0), 0, 1, &[&value], false);
+    let blocks = vec![one; usize::try_from(FRAME_BYTES_MAX / (BLOCK_BYTES_MAX / 2)).unwrap()];
+    match journal.append(FrameParts { blocks: &blocks, deltas: &[] }) {
+        Err(AppendError::TooLarge { bytes, limit }) => {
+            assert!(bytes > limit && limit == FRAME_BYTES_MAX, "{bytes}");
+        }
+        other => panic!("{other:?}"),
+    }
+    append(&mut journal, 0, 10).unwrap();
+}
+
+#[test]
 fn the_next_segment_is_filled_as_the_current_one_is_and_not_at_once() {
     let directory = tempfile::tempdir().unwrap();
-    let zeros = Arc::default();
-    let disk = RealDisk::open(directory.path()).unwrap();
-    let disk: Arc<dyn Disk> = Arc::new(Watched { disk, zeros: Arc::clone(&zeros) });
+    let zeros: Arc<Mutex<(String, u64)>> = Arc::default();
+    let look = {
+        let zeros = Arc::clone(&zeros);
+        move |name: &str, _, filled| {
+            *zeros.lock().unwrap() = (name.to_owned(), filled);
+            Ok(())
+        }
+    };
+    let disk = Arc::new(RealDisk::open(directory.path()).unwrap());
+    let disk: Arc<dyn Disk> = Arc::new(Observed { disk, look });
     let bytes = 8 << 20;
     let housekeeping = Housekeeping::Thread;
     let options =

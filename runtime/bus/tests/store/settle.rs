@@ -75,6 +75,21 @@ fn what_a_group_holds_stays_and_what_it_does_not_goes() {
     assert!(store.retain().unwrap() >= settled);
 }
 
+/// Breaks the trailer of every settled segment, and returns how many there are.
+pub(crate) fn hurt_settled(directory: &Path) -> usize {
+    let mut hurt = 0;
+    for (path, mut bytes) in files(directory, &directory.join("journal")) {
+        // Kind 2, as FORMAT.md has it: the trailer's checksum breaks.
+        if path.extension().is_some() && bytes[14] == 2 {
+            let at = bytes.len() - 20;
+            bytes[at] ^= 1;
+            std::fs::write(directory.join(path), bytes).unwrap();
+            hurt += 1;
+        }
+    }
+    hurt
+}
+
 #[test]
 fn the_index_of_a_settled_segment_is_made_again_from_its_blocks() {
     let directory = scratch();
@@ -82,16 +97,7 @@ fn the_index_of_a_settled_segment_is_made_again_from_its_blocks() {
     store.settle().unwrap();
     store.close().unwrap();
     drop(store);
-    let mut hurt = 0;
-    for (path, mut bytes) in files(directory.path(), &directory.path().join("journal")) {
-        // Kind 2, as FORMAT.md has it: the trailer's checksum breaks.
-        if path.extension().is_some() && bytes[14] == 2 {
-            let at = bytes.len() - 20;
-            bytes[at] ^= 1;
-            std::fs::write(directory.path().join(path), bytes).unwrap();
-            hurt += 1;
-        }
-    }
+    let hurt = hurt_settled(directory.path());
     assert!(hurt >= 5);
     let report = check(directory.path()).unwrap();
     assert_eq!(report.faults.len(), hurt);
