@@ -160,12 +160,8 @@ impl Housekeeper {
                 }
                 Next::Asked => {
                     state.next = Next::Asked;
-                    drop(state);
                     self.advance(WHOLE);
-                    let mut state = self.desk.state.lock();
-                    if matches!(state.next, Next::Asked) {
-                        self.desk.changed.wait_for(&mut state, LOOK_AGAIN_AFTER);
-                    }
+                    self.desk.changed.wait_for(&mut state, LOOK_AGAIN_AFTER);
                 }
                 Next::None | Next::Ready(_) => {
                     drop(state);
