@@ -45,7 +45,7 @@ impl Kind {
     pub(super) fn is_done(self, before: &Value, entry: &Value) -> bool {
         match self {
             Self::Good => {
-                let is_new = entry["version"] != before["version"] || entry["error"].is_null();
+                let is_new = entry["version"] != before["version"];
                 is_new
                     && entry["state"] == "running"
                     && entry["inCharge"].is_null()
