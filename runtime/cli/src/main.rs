@@ -16,6 +16,7 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    let _ = small_pages();
     let args = args::Args::parse();
     let output = args.output;
     match commands::run(args) {
@@ -26,4 +27,11 @@ fn main() -> ExitCode {
             exit::code(&error)
         }
     }
+}
+
+/// Has the kernel give this process no huge pages, which the allocator would ask for: they would be zeroed 2 MiB
+/// at a time for blocks that live for milliseconds, and stay resident for what little is left in them. A kernel
+/// that knows no such pages refuses, and nothing is lost.
+fn small_pages() -> rustix::io::Result<()> {
+    rustix::thread::disable_transparent_huge_pages(true)
 }
