@@ -66,7 +66,7 @@ pub trait StateReader: Send + Sync {
 
 /// How the pool keeps a long call from holding up the others.
 pub trait Pace: Send + Sync {
-    /// The call has run for [`crate::limits::SLOW_AFTER`]: gives its permit back and waits for a slow one.
+    /// The call has run for [`crate::limits::SLOW_AFTER`], or has taken [`crate::limits::WAITING_AFTER`]: gives its permit back and waits for a slow one.
     /// Called from within the call, on its thread; later calls of this method within it return at once.
     fn slow(&self);
 }

@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
-/// A call that has run this long gives its permit back and goes on with a slow one: longer than nearly every
-/// batch takes, short enough that a looping guest does not hold up its neighbours.
+/// A call that has used this much processor time gives its permit back and goes on with a slow one: longer than
+/// nearly every batch takes, short enough that a looping guest does not hold up its neighbours. Not by the clock:
+/// where other processes have the cores, every call takes long.
 pub const SLOW_AFTER: Duration = Duration::from_millis(10);
+
+/// A call that has taken this long by the clock is slow as well: what it waits for, a disk perhaps, others need not
+/// wait for. So long that a call which merely got no core for some turns of other processes is not meant.
+pub const WAITING_AFTER: Duration = Duration::from_millis(100);
 
 /// Worker threads for each core. Only as many run as there are cores; the others stand behind slow calls.
 pub const WORKERS_PER_CORE: usize = 4;

@@ -18,8 +18,12 @@ use crate::pool::Rest;
 use crate::scheduler::Ripeness;
 
 /// Each bound, and the test that drives it, `FILE:FUNCTION` from `src`.
-const BOUNDS: [(&str, &str); 26] = [
+const BOUNDS: [(&str, &str); 27] = [
     ("SLOW_AFTER", "../../wasm/src/clock.rs:a_slow_call_is_told_once_and_goes_on"),
+    (
+        "WAITING_AFTER",
+        "../../wasm/src/clock.rs:a_call_is_slow_by_the_processor_time_it_used_or_by_a_long_wait",
+    ),
     ("WORKERS_PER_CORE", "simulation/threads.rs:as_many_calls_are_under_way_as_there_are_workers"),
     (
         "SLOW_PERMITS_PER_TWO_CORES",
