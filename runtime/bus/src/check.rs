@@ -13,7 +13,8 @@ use thiserror::Error;
 use crate::commit::View;
 use crate::disk::{Lock, LockError, RealDisk};
 use crate::journal::{self, JournalSummary, Place, check_journal};
-use crate::tables::LsmTables;
+use crate::store::open_tables;
+use crate::tables::Copy;
 use crate::{DriverKey, FrameNumber, HandlerId, Offset, TopicId, TopicPartition};
 
 /// What was found.
@@ -108,7 +109,7 @@ pub fn check(dir: &Path) -> Result<Report, CheckError> {
     let _lock = Lock::acquire(dir, Duration::ZERO)?;
     let disk = RealDisk::open(&journal_dir).map_err(failed(&journal_dir))?;
     let mut report = Report::default();
-    report.look_at_tables(&dir.join("tables"));
+    report.look_at_tables(&dir.join("tables"), &disk);
     let persisted = report.persisted.unwrap_or(FrameNumber(0));
     report.journal = check_journal(&disk, persisted, &mut report.faults)?;
     report.compare();
@@ -153,23 +154,37 @@ impl Report {
         }
     }
 
-    fn look_at_tables(&mut self, path: &Path) {
-        let unknown = |what: String| Fault { place: None, what, whose: Whose::Store };
-        let tree = match LsmTables::open(path) {
-            Ok(tree) => tree,
-            Err(error) => return self.faults.push(unknown(error.to_string())),
+    fn look_at_tables(&mut self, path: &Path, disk: &RealDisk) {
+        let fault = |what: String, whose| Fault { place: None, what, whose };
+        let copy = Copy::read(path);
+        if let Err(error) = &copy {
+            self.faults.push(fault(error.to_string(), Whose::Nobody));
+        }
+        let (tree, unplaced) = match open_tables(path, disk) {
+            Ok(opened) => opened,
+            Err(error) => return self.faults.push(fault(error.to_string(), Whose::Store)),
         };
+        if let Some(error) = unplaced {
+            self.faults.push(fault(error.to_string(), Whose::Nobody));
+        }
         for table in tree.broken_tables() {
             let whose = Whose::Rows { from: table.from.clone(), to: table.to.clone() };
-            self.faults.push(Fault { place: None, what: table.to_string(), whose });
+            self.faults.push(fault(table.to_string(), whose));
         }
         match View::load(Box::new(tree)) {
             Ok(view) => {
                 self.persisted = Some(FrameNumber(view.tables.persisted()));
                 self.topics = view.catalog.topics().into_iter().map(|topic| (topic.id, topic.name)).collect();
                 self.handlers = view.catalog.handlers().into_iter().map(|(name, id)| (id, name)).collect();
+                for (rows, what) in &view.copied {
+                    self.faults.push(fault(format!("rows of {rows}: {what}"), Whose::Nobody));
+                }
+                for entry in &view.unreadable {
+                    let whose = Whose::Driver(DriverKey::all_of(*entry.key()));
+                    self.faults.push(fault(entry.to_string(), whose));
+                }
             }
-            Err(error) => self.faults.push(unknown(error.to_string())),
+            Err(error) => self.faults.push(fault(error.to_string(), Whose::Store)),
         }
     }
 

@@ -54,6 +54,29 @@ pub enum Notice {
     /// A file of the tables is broken, and the journal no longer holds what it was made of.
     #[error("{0}; the journal does not reach back far enough to make it again")]
     TablesBroken(BrokenTable),
+    /// Rows of the store's own cannot be read in the tables; the copy beside them has them.
+    #[error("rows of {rows} cannot be read: {what}; they were taken from their copy in tables.copy")]
+    RowsCopied {
+        /// Whose they are.
+        rows: String,
+        /// The error.
+        what: Arc<str>,
+    },
+    /// How far the tables have come cannot be read; the copy beside them tells.
+    #[error("{what}; tables.copy tells that it is frame {frame}")]
+    FrameCopied {
+        /// The frame from which on the journal was replayed.
+        frame: FrameNumber,
+        /// The error.
+        what: Arc<str>,
+    },
+    /// The tables could not be opened, and the journal no longer holds what they were made of.
+    #[error(
+        "the tables were broken and the journal does not reach back far enough to make them again: {0}; topics, \
+         handlers and ends were taken from tables.copy, all else is lost: handlers stand still until their groups are \
+         reset, and a publish that is sent again may be done twice; what was there is in tables.broken"
+    )]
+    TablesLost(Arc<str>),
     /// How far a handler has come cannot be read, and the journal no longer holds what it was made of.
     #[error(
         "how far handler {handler} has come cannot be read: {what}; reset its group, until then no events go"

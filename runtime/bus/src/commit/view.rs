@@ -25,6 +25,8 @@ pub(crate) struct View {
     pub(crate) broken: DashMap<DriverKey, FrameNumber>,
     /// Handlers whose rows that are held in memory could not be read, and why: only a reset helps.
     pub(crate) unreadable: DashMap<HandlerId, Arc<str>>,
+    /// What was taken from the copy beside the tables, for it could not be read there, and why.
+    pub(crate) copied: Vec<(Owner, Arc<str>)>,
 }
 
 /// The tables that are held in memory as a whole. What names an id comes after what says whether it lives.
@@ -43,23 +45,40 @@ pub(crate) enum LoadError {
 impl View {
     /// What the tables hold.
     pub(crate) fn load(tree: Box<dyn Tree>) -> Result<Self, LoadError> {
-        let view = Self {
+        let mut view = Self {
             catalog: Catalog::default(),
             tails: Tails::default(),
             groups: Groups::default(),
             tables: Tables::new(tree),
             broken: DashMap::new(),
             unreadable: DashMap::new(),
+            copied: Vec::new(),
         };
         for table in LOADED {
             match view.load_rows(&[table as u8]) {
                 Err(LoadError::Tree(error)) if error.fault == TreeFault::Broken && table.is_drivers() => {
                     view.load_by_handler(table)?;
                 }
+                Err(LoadError::Tree(error)) if error.fault == TreeFault::Broken => {
+                    view.load_copy(table, error)?;
+                }
                 loaded => loaded?,
             }
         }
         Ok(view)
+    }
+
+    /// Follows the copied rows of a table that is broken somewhere. They may be newer than the tables: what is replayed
+    /// after the tables' frame leads to the same.
+    fn load_copy(&mut self, table: TableId, error: TreeError) -> Result<(), LoadError> {
+        let Some(rows) = self.tables.copied(&[table as u8]) else { return Err(error.into()) };
+        let owner = Owner::store(table);
+        for (key, value) in rows {
+            let (of, rest) = Owner::split(&key).ok_or(RowError { table })?;
+            self.follow(of, rest, Some(&value))?;
+        }
+        self.copied.push((owner, error.to_string().into()));
+        Ok(())
     }
 
     /// Follows the rows whose keys begin so.
@@ -240,6 +259,10 @@ impl View {
                 match row {
                     Some(row) if self.catalog.handler_lives(owner.driver.handler) => {
                         self.broken.insert(owner.driver, row.0);
+                        if row == BrokenRow::EVERYTHING {
+                            let what = "all its rows were lost with the tables".into();
+                            self.unreadable.insert(owner.driver.handler, what);
+                        }
                     }
                     Some(_) => {}
                     None => drop(self.broken.remove(&owner.driver)),

@@ -31,6 +31,6 @@ pub use options::{Control, Housekeeping, JournalOptions};
 pub use place::{BlockPlace, PartitionEnd, ReadHint, Seek, SegmentSummary};
 pub use reader::JournalReader;
 pub use recovery::{Cut, JournalSummary, Lost, Recovery};
-pub(crate) use recovery::{check_journal, reaches_back};
+pub(crate) use recovery::{check_journal, oldest_frame, reaches_back};
 pub use settle::{Choice, Fate, SettleError, Settled};
 pub use writer::{Journal, Replay};

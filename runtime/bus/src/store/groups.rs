@@ -17,7 +17,8 @@ pub struct Group {
     pub handler: HandlerId,
     /// Where it stands, by partition, lane and topic.
     pub partitions: Vec<GroupPartition>,
-    /// Which of its drivers stand still because a change of them was found broken, and the frame of the change.
+    /// Which of its drivers stand still because a change of them was found broken, and the frame of the change; frame 0
+    /// says that all that the tables had of them is lost.
     pub broken: Vec<(DriverKey, FrameNumber)>,
 }
 

@@ -128,6 +128,9 @@ impl Store {
     fn check_state(&self, driver: DriverKey) -> Result<(), StateError> {
         let view = &self.inner.shared.view;
         let error = |what: String| Err(StateError { driver, what: what.into() });
+        if let Some(what) = view.unreadable.get(&driver.handler) {
+            return error(format!("{}: reset the group", *what));
+        }
         if let Some(frame) = view.stopped_at(driver) {
             return error(format!("a change in frame {frame} is broken: restore or reset the group"));
         }

@@ -34,6 +34,7 @@ pub use open::{OpenError, Parts};
 pub use options::{Background, Checkpoints, Control, Hold, Retention, StoreOptions, Sync};
 pub use room::{DiskRoom, Holder};
 pub use settle::StoreSettleError;
+pub(crate) use tables::open as open_tables;
 pub use topics::{Readers, TopicDetails};
 
 /// The embedded log. Clones share it; when the last one goes, the background threads end, and what was

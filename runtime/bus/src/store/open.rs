@@ -38,8 +38,27 @@ pub enum OpenError {
     #[error(transparent)]
     Tables(#[from] TreeError),
     /// A row of the tables is broken, or was written by a newer version.
-    #[error("opening the tables failed: {0}")]
+    #[error(
+        "opening the tables failed: {0}; open the store with the newest version that has used it, or put the whole data \
+         directory of a backup in its place"
+    )]
     Row(Arc<str>),
+    /// The tables are broken, and so is all that they could be made again from: nobody knows what topics and
+    /// handlers there are.
+    #[error(
+        "{what}, in {}; the journal does not reach back far enough to make them again, and the copy of topics, handlers and \
+         ends, tables.copy, {copy}: put sound copies of the broken files in their place, or tables and tables.copy of \
+         a backup that is not older than the journal's first frame, or the whole data directory of a backup",
+        path.display()
+    )]
+    TablesGone {
+        /// The directory of the tables.
+        path: PathBuf,
+        /// What is broken.
+        what: Arc<str>,
+        /// What is wrong with the copy.
+        copy: Arc<str>,
+    },
     /// The journal cannot be opened.
     #[error(transparent)]
     Journal(#[from] journal::OpenError),

@@ -162,14 +162,14 @@ proptest! {
     #[test]
     fn the_tree_reads_what_a_map_says(steps in steps()) {
         let directory = tempfile::tempdir().unwrap();
-        check(&steps, &|| Box::new(LsmTables::open(directory.path()).unwrap()));
+        check(&steps, &|| Box::new(LsmTables::open(&directory.path().join("tables")).unwrap()));
     }
 }
 
 #[test]
 fn rows_of_the_dead_go_with_a_compaction() {
     let directory = tempfile::tempdir().unwrap();
-    let tree = LsmTables::open(directory.path()).unwrap();
+    let tree = LsmTables::open(&directory.path().join("tables")).unwrap();
     let rows = |handler: u64| (0..200_u8).map(move |key| (owner(handler).key(&[key]), Some(vec![key; 100])));
     for frame in 1..=8 {
         tree.persist(frame, &mut rows(1).chain(rows(2))).unwrap();
@@ -184,15 +184,16 @@ fn rows_of_the_dead_go_with_a_compaction() {
 #[test]
 fn flushes_leave_no_versions_behind() {
     let directory = tempfile::tempdir().unwrap();
-    let tree = LsmTables::open(directory.path()).unwrap();
+    let tree = LsmTables::open(&directory.path().join("tables")).unwrap();
     for frame in 1..=20 {
         tree.persist(frame, &mut [(owner(1).key(b"k"), Some(vec![1]))].into_iter()).unwrap();
         tree.compact().unwrap();
     }
-    let names = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let names =
+        std::fs::read_dir(directory.path().join("tables")).unwrap().map(|entry| entry.unwrap().file_name());
     let versions = names.filter(|name| name.to_string_lossy().starts_with('v')).count();
     assert!(versions <= 2, "{versions} versions");
-    let tables = std::fs::read_dir(directory.path().join("tables")).unwrap().count();
+    let tables = std::fs::read_dir(directory.path().join("tables/tables")).unwrap().count();
     assert!(tables <= 5, "{tables} tables");
 }
 

@@ -217,6 +217,11 @@ impl Tables {
         }
     }
 
+    /// The rows whose keys begin so, as the copy beside the tree has them.
+    pub(crate) fn copied(&self, prefix: &[u8]) -> Option<Vec<Row>> {
+        self.tree.copied(prefix)
+    }
+
     /// Closes the overlay at the applied frame; the next deltas go to a new one. Must not run beside
     /// [`Tables::apply`]. If the last flush failed, it is that one that is to be flushed again.
     pub(crate) fn seal(&self) -> Option<Sealed> {

@@ -12,6 +12,7 @@ use lsm_tree::{AbstractTree, AnyTree, Config, Guard, SeqNo, SequenceNumberCounte
 use parking_lot::{Mutex, RwLock};
 
 use super::Living;
+use super::copy::{COPIED, Copy, is_copied};
 use super::files::{BrokenTable, broken_tables, check_list};
 use super::key::{Owner, TableId};
 use super::tree::{Entry, Tree, TreeError, TreeFault};
@@ -34,6 +35,23 @@ pub struct LsmTables {
 impl LsmTables {
     /// Opens the tree in the directory `path`, or creates it.
     pub fn open(path: &Path) -> Result<Self, TreeError> {
+        let tables = Self::open_at(path, 0)?;
+        let frame =
+            tables.tree.get(persisted_key(), NEWEST).map_err(|error| match failed("open", &error) {
+                TreeError { fault: TreeFault::Broken, .. } => unplaced(error.to_string()),
+                error => error,
+            })?;
+        let persisted = match frame.as_deref().map(<[u8; 8]>::try_from) {
+            None => tables.begins_anew()?,
+            Some(Ok(bytes)) => u64::from_le_bytes(bytes),
+            Some(Err(_)) => return Err(unplaced("broken frame number".to_owned())),
+        };
+        tables.persisted.store(persisted, Ordering::Release);
+        Ok(tables)
+    }
+
+    /// Opens the tree in the directory `path`, or creates it, as one that has everything up to `frame`.
+    pub(crate) fn open_at(path: &Path, frame: u64) -> Result<Self, TreeError> {
         check_list(path)?;
         let living = Arc::new(RwLock::new(Arc::new(Living::default())));
         let sequence = SequenceNumberCounter::default();
@@ -43,18 +61,20 @@ impl LsmTables {
             .map_err(|error| failed("open", &error))?;
         // The counter is ours to keep: a table that is ingested must be newer than all before it.
         sequence.fetch_max(tree.get_highest_seqno().map_or(0, |highest| highest + 1));
-        let frame = tree.get(persisted_key(), NEWEST).map_err(|error| failed("open", &error))?;
-        let persisted = match frame.as_deref().map(<[u8; 8]>::try_from) {
-            None => 0,
-            Some(Ok(bytes)) => u64::from_le_bytes(bytes),
-            Some(Err(_)) => {
-                let what = "broken frame number".into();
-                return Err(TreeError { attempt: "open", what, fault: TreeFault::Broken });
-            }
-        };
-        let persisted = AtomicU64::new(persisted);
+        let persisted = AtomicU64::new(frame);
         let compacting = Mutex::new(());
         Ok(Self { tree, sequence, path: path.into(), persisted, living, compacting })
+    }
+
+    /// A tree without a frame number is new, unless its copy knows better.
+    fn begins_anew(&self) -> Result<u64, TreeError> {
+        match Copy::read(&self.path) {
+            Ok(Some(copy)) if copy.before > 0 => {
+                let what = format!("there are none, and tables.copy tells of frame {}", copy.before);
+                Err(TreeError { attempt: "open", what: what.into(), fault: TreeFault::Broken })
+            }
+            _ => Ok(0),
+        }
     }
 
     /// Reads every file, and tells which are not as they were written. Takes time by the size of the tables.
@@ -100,13 +120,22 @@ impl Tree for LsmTables {
     }
 
     fn persist(&self, frame: u64, entries: &mut dyn Iterator<Item = Entry>) -> Result<(), TreeError> {
-        self.ingest(frame, entries).map_err(|error| failed("flush", &error))?;
+        let mut entries = entries.peekable();
+        let copied: Vec<Entry> = std::iter::from_fn(|| entries.next_if(|(key, _)| is_copied(key))).collect();
+        self.write_copy(frame, &copied)?;
+        let mut all = copied.into_iter().chain(entries);
+        self.ingest(frame, &mut all).map_err(|error| failed("flush", &error))?;
         self.persisted.store(frame, Ordering::Release);
         Ok(())
     }
 
     fn persisted(&self) -> u64 {
         self.persisted.load(Ordering::Acquire)
+    }
+
+    fn copied(&self, prefix: &[u8]) -> Option<Vec<Row>> {
+        let copy = Copy::read(&self.path).ok()??;
+        (copy.frame >= self.persisted()).then(|| copy.rows(prefix))
     }
 
     fn retain(&self, living: Living) {
@@ -122,6 +151,32 @@ impl Tree for LsmTables {
 }
 
 impl LsmTables {
+    /// Writes the copy of the store's own rows as they are with `changes`. It is never behind the tree: whoever flushes
+    /// after this gets there, and what was flushed in part is replayed.
+    fn write_copy(&self, frame: u64, changes: &[Entry]) -> Result<(), TreeError> {
+        let before = self.persisted();
+        let known = Copy::read(&self.path).ok().flatten().filter(|copy| copy.frame >= before);
+        let rows = match known {
+            Some(copy) => copy.rows,
+            None => self.scan_copied()?.into_iter().collect(),
+        };
+        let mut copy = Copy { frame, before, rows };
+        copy.apply(changes);
+        copy.write(&self.path).map_err(|error| TreeError {
+            attempt: "copy rows before a flush",
+            what: error.to_string().into(),
+            fault: TreeFault::Io,
+        })
+    }
+
+    fn scan_copied(&self) -> Result<Vec<Row>, TreeError> {
+        let mut rows = Vec::new();
+        for table in COPIED {
+            rows.extend(self.scan(&[table as u8], None, usize::MAX)?);
+        }
+        Ok(rows)
+    }
+
     /// A flush: sorted rows go to new tables without a memtable, registered in one step. The frame number's
     /// key is lower than any other.
     fn ingest(&self, frame: u64, entries: &mut dyn Iterator<Item = Entry>) -> lsm_tree::Result<()> {
@@ -150,6 +205,10 @@ fn failed(attempt: &'static str, error: &lsm_tree::Error) -> TreeError {
         _ => TreeFault::Broken,
     };
     TreeError { attempt, what: error.to_string().into(), fault }
+}
+
+fn unplaced(what: String) -> TreeError {
+    TreeError { attempt: "tell how far they have come", what: what.into(), fault: TreeFault::Unplaced }
 }
 
 /// Whether an error of the system tells that a file has not the bytes that it should, or is not there.

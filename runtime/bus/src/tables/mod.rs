@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod check;
+mod copy;
 mod delta;
 mod files;
 mod gathered;
@@ -19,6 +20,7 @@ mod reread;
 mod rows;
 mod tree;
 
+pub(crate) use copy::Copy;
 pub(crate) use delta::{DeltaError, Deltas};
 pub use files::BrokenTable;
 pub(crate) use gathered::Gathered;

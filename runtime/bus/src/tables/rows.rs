@@ -101,6 +101,9 @@ impl NextId {
 pub(crate) struct BrokenRow(pub(crate) FrameNumber);
 
 impl BrokenRow {
+    /// No change is broken: everything that the tables had of the driver is lost. There is no frame 0.
+    pub(crate) const EVERYTHING: Self = Self(FrameNumber(0));
+
     pub(crate) fn encode(self) -> Vec<u8> {
         [&[VERSION][..], &self.0.0.to_le_bytes()].concat()
     }

@@ -26,6 +26,13 @@ pub trait Tree: Send + Sync + 'static {
     /// The frame of the last [`Tree::persist`] that is on disk; 0 before the first.
     fn persisted(&self) -> u64;
 
+    /// The rows that begin with `prefix` as a copy beside the tree has them, which is at least as new; `None` without
+    /// one.
+    fn copied(&self, prefix: &[u8]) -> Option<Vec<Row>> {
+        let _ = prefix;
+        None
+    }
+
     /// Tells which ids lived at the persisted frame: rows of others may go from now on.
     fn retain(&self, living: Living);
 
@@ -51,6 +58,8 @@ pub struct TreeError {
 pub enum TreeFault {
     /// Its bytes are not what was written: only making the tables again helps.
     Broken,
+    /// How far it has come cannot be read; what else it holds may be sound.
+    Unplaced,
     /// The disk or the system failed: it may work another time.
     Io,
 }

@@ -222,9 +222,14 @@ impl Closed {
             }
         };
         let mut found = Found::Harmless;
+        let is_forgotten = store.notices().iter().any(|notice| matches!(notice, Notice::TablesLost(_)));
         let facts = all_facts(&store);
         for (name, expected) in &self.facts {
             match facts.get(name) {
+                // It was said that this may be so.
+                Some(Ok(_)) if is_forgotten && (name.ends_with(" again") || name.starts_with("note ")) => {
+                    found = Found::Localised;
+                }
                 Some(Err(_)) => found = Found::Localised,
                 // A range that cannot be told hides its offsets.
                 None if name.contains(" offset ") => found = Found::Localised,
@@ -294,6 +299,21 @@ fn tables_that_are_broken_anywhere_are_made_again_from_a_journal_that_reaches_ba
             }
         }
     }
+}
+
+#[test]
+fn tables_that_are_broken_anywhere_open_from_their_copy_when_the_journal_does_not_reach_back() {
+    let mut closed = closed(Some(0));
+    let refused = |closed: &Closed| {
+        let tables = (0..).zip(&closed.files).filter(|(_, (path, _))| path.starts_with("tables"));
+        let flips =
+            tables.flat_map(|(index, (_, bytes))| (0..bytes.len()).step_by(61).map(move |at| (index, at)));
+        flips.filter(|&(index, at)| closed.with(index, at, 3) == Found::Refused).count()
+    };
+    assert_eq!(refused(&closed), 0);
+    // Without the copy there are names that nothing else knows.
+    closed.files.retain(|(path, _)| path != Path::new("tables.copy"));
+    assert!(refused(&closed) > 10);
 }
 
 #[test]

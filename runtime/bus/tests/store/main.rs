@@ -19,6 +19,7 @@ mod model;
 mod panics;
 mod producers;
 mod settle;
+mod tables;
 mod threads;
 mod time;
 mod topics;

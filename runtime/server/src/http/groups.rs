@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use tidemill_bus::log::AdminError;
 use tidemill_bus::store::Group;
-use tidemill_bus::{Log, Store};
+use tidemill_bus::{FrameNumber, Log, Store};
 use tidemill_flow::Flow;
 use tidemill_flow::status::{HandlerState, HandlerStatus};
 
@@ -134,6 +134,9 @@ fn entry(group: &Group, status: Option<&HandlerStatus>, log: &dyn Log) -> GroupE
         topics: partitions.iter().map(|partition| partition.topic.clone()).collect(),
         lag: partitions.iter().map(|partition| partition.lag).sum(),
         broken: group.broken.first().map(|(driver, frame)| {
+            if *frame == FrameNumber(0) {
+                return format!("all that was known of {driver} is lost: reset it");
+            }
             format!("a change of {driver} in frame {frame} is broken: restore or reset it")
         }),
         partitions,

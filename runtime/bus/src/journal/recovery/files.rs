@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 
+use crate::FrameNumber;
 use crate::disk::Disk;
 use crate::journal::OpenError;
 use crate::journal::format::{
@@ -70,6 +71,23 @@ pub(crate) fn reaches_back(disk: &dyn Disk) -> io::Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// The first frame from which on the journal on `disk` has all of them, if the headers of its segments tell.
+pub(crate) fn oldest_frame(disk: &dyn Disk) -> io::Result<Option<FrameNumber>> {
+    let mut numbers: Vec<u64> = disk.list()?.iter().filter_map(|(name, _)| segment_number(name)).collect();
+    numbers.sort_unstable();
+    let mut oldest = None;
+    for number in numbers {
+        let mut page = [0; PAGE_BYTES];
+        disk.open(&segment_name(number))?.read_at(&mut [IoSliceMut::new(&mut page)], 0)?;
+        match SegmentHeader::decode(&page).ok().filter(|header| header.number == number) {
+            Some(header) if header.kind == SegmentKind::Settled => oldest = None,
+            Some(header) => oldest = oldest.or(Some(header.first_frame)),
+            None => {}
+        }
+    }
+    Ok(oldest)
 }
 
 fn remove_leftovers(disk: &dyn Disk, names: &[(String, u64)]) -> Result<(), OpenError> {

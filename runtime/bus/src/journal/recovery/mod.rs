@@ -27,7 +27,7 @@ use crate::disk::Disk;
 
 pub use self::check::JournalSummary;
 pub(crate) use self::check::check_journal;
-pub(crate) use self::files::reaches_back;
+pub(crate) use self::files::{oldest_frame, reaches_back};
 pub(super) use self::rebuild::rebuild;
 
 /// The report of an opening.
