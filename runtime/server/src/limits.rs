@@ -20,7 +20,7 @@ pub const BLOCK_BYTES_MAX: usize = 8 << 20;
 pub const PUBLISH_COLUMN_BYTES_MAX: usize = 32 << 20;
 
 /// Depth of nested JSON. The same as that of the readers which handlers use; it bounds our recursion too.
-pub const JSON_DEPTH_MAX: usize = 128;
+pub const JSON_DEPTH_MAX: usize = tidemill_json::DEPTH_MAX;
 
 /// Bytes of a JSON pointer in a query. Longer ones are no places that somebody wrote down.
 pub const POINTER_BYTES_MAX: usize = 1024;

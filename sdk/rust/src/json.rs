@@ -1,5 +1,4 @@
-//! JSON that is read only where it is looked at, with the vector instructions of the machine (`sonic-rs`), and whole
-//! serde types as JSON.
+//! JSON that is read only where it is looked at, and whole serde types as JSON.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,6 +6,7 @@ use std::ops::{Deref, DerefMut};
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
+use tidemill_json::Cursor;
 
 use crate::{EventValue, Failure};
 
@@ -17,7 +17,7 @@ pub struct Json<T>(pub T);
 impl Json<()> {
     /// Reads a whole text; rejects what does not fit.
     pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Failure> {
-        sonic_rs::from_slice(bytes).map_err(|error| malformed(&error))
+        sonic_rs::from_slice(bytes).map_err(malformed)
     }
 }
 
@@ -76,17 +76,23 @@ impl<'a> LazyJson<'a> {
 
     /// Its number as a double, if it is a number.
     pub fn as_f64(&self) -> Option<f64> {
-        self.read_if(|first| first == b'-' || first.is_ascii_digit())
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a short number has at most 15 digits, a double holds 2^53"
+        )]
+        let short = self.short().map(|number| number as f64);
+        short.or_else(|| self.read_if(|first| first == b'-' || first.is_ascii_digit()))
     }
 
     /// Its number, if it is a whole one in range.
     pub fn as_i64(&self) -> Option<i64> {
-        self.read_if(|first| first == b'-' || first.is_ascii_digit())
+        let short = self.short().and_then(|number| i64::try_from(number).ok());
+        short.or_else(|| self.read_if(|first| first == b'-' || first.is_ascii_digit()))
     }
 
     /// Its number, if it is a whole one in range.
     pub fn as_u64(&self) -> Option<u64> {
-        self.read_if(|first| first.is_ascii_digit())
+        self.short().or_else(|| self.read_if(|first| first.is_ascii_digit()))
     }
 
     /// Its truth, if it is a boolean.
@@ -117,52 +123,101 @@ impl<'a> LazyJson<'a> {
         Json::decode(self.text.as_bytes())
     }
 
+    /// Its number if it is nothing but a few digits, as most numbers are.
+    fn short(&self) -> Option<u64> {
+        let digits = self.text.as_bytes();
+        if digits.is_empty() || digits.len() > SHORT_DIGITS || (digits[0] == b'0' && digits.len() > 1) {
+            return None;
+        }
+        digits.iter().try_fold(0, |number, digit| {
+            digit.is_ascii_digit().then(|| 10 * number + u64::from(digit - b'0'))
+        })
+    }
+
     fn read_if<T: DeserializeOwned>(&self, begins: impl Fn(u8) -> bool) -> Option<T> {
         let first = *self.text.as_bytes().first()?;
         if begins(first) { sonic_rs::from_str(self.text).ok() } else { None }
     }
 
-    /// Goes down by names.
+    /// Goes down by names, from an object.
     fn step<N: AsRef<str>>(&self, names: &[N]) -> Result<Option<LazyJson<'a>>, Failure> {
-        found(sonic_rs::get(self.text, names.iter().map(AsRef::as_ref)))
+        let mut cursor = Cursor::new(self.text);
+        for (depth, name) in names.iter().enumerate() {
+            if cursor.peek() != Some(b'{') || !go_into_member(&mut cursor, depth, name.as_ref())? {
+                return Ok(None);
+            }
+        }
+        self.rest(cursor, names.len()).map(Some)
     }
 
     /// Goes down one by one: whether a token is an index or a name depends on what it is applied to.
     fn walk(&self, tokens: &[Token]) -> Result<Option<LazyJson<'a>>, Failure> {
-        let mut here = *self;
-        for token in tokens {
-            let next = match (here.text.as_bytes().first(), token.index) {
-                (Some(b'{'), _) => here.step(&[&token.name])?,
-                (Some(b'['), Some(index)) => found(sonic_rs::get(here.text, [index]))?,
-                _ => here.none()?,
+        let mut cursor = Cursor::new(self.text);
+        for (depth, token) in tokens.iter().enumerate() {
+            let is_there = match (cursor.peek(), token.index) {
+                (Some(b'{'), _) => go_into_member(&mut cursor, depth, &token.name)?,
+                (Some(b'['), Some(index)) => go_into_element(&mut cursor, depth, index)?,
+                _ => cursor.value(depth).map(|_| false).map_err(malformed)?,
             };
-            match next {
-                Some(next) => here = next,
-                None => return Ok(None),
+            if !is_there {
+                return Ok(None);
             }
         }
-        Ok(Some(here))
+        self.rest(cursor, tokens.len()).map(Some)
+    }
+
+    /// The value that comes next, `depth` levels deep.
+    fn rest(&self, mut cursor: Cursor<'a>, depth: usize) -> Result<LazyJson<'a>, Failure> {
+        let place = cursor.value(depth).map_err(malformed)?;
+        Ok(Self { text: &self.text[place] })
     }
 
     /// Nothing, from what has no members: if it is JSON at all.
     fn none(&self) -> Result<Option<LazyJson<'a>>, Failure> {
-        let _: serde::de::IgnoredAny = self.parse()?;
+        let mut cursor = Cursor::new(self.text);
+        cursor.value(0).and_then(|_| cursor.finish()).map_err(malformed)?;
         Ok(None)
     }
 }
 
-fn found(result: sonic_rs::Result<sonic_rs::LazyValue<'_>>) -> Result<Option<LazyJson<'_>>, Failure> {
-    match result {
-        Ok(value) => match value.as_raw_cow() {
-            Cow::Borrowed(text) => Ok(Some(LazyJson::new(text))),
-            Cow::Owned(_) => unreachable!("a value that was found in a borrowed text borrows from it"),
-        },
-        Err(error) if error.is_not_found() || error.is_unmatched_type() => Ok(None),
-        Err(error) => Err(malformed(&error)),
+/// Digits of a number that is read here: every such number is a double.
+const SHORT_DIGITS: usize = 15;
+
+/// Goes on to the value of the first member of this name of the object that comes next; false if there is none.
+fn go_into_member(cursor: &mut Cursor<'_>, depth: usize, name: &str) -> Result<bool, Failure> {
+    let mut inside = cursor.enter(depth).map_err(malformed)?;
+    while let Some(written) = cursor.next_member(&mut inside).map_err(malformed)? {
+        if is_name(&cursor.text()[written], name) {
+            return Ok(true);
+        }
+        cursor.value(depth + 1).map_err(malformed)?;
     }
+    Ok(false)
 }
 
-fn malformed(error: &sonic_rs::Error) -> Failure {
+/// Goes on to an element of the array that comes next; false if it is shorter.
+fn go_into_element(cursor: &mut Cursor<'_>, depth: usize, index: usize) -> Result<bool, Failure> {
+    let mut inside = cursor.enter(depth).map_err(malformed)?;
+    while let Some(passed) = cursor.next_element(&mut inside).map_err(malformed)? {
+        if passed == index {
+            return Ok(true);
+        }
+        cursor.value(depth + 1).map_err(malformed)?;
+    }
+    Ok(false)
+}
+
+/// Whether a name as it is written, with its quotes, is this one.
+fn is_name(written: &str, name: &str) -> bool {
+    let inner = &written[1..written.len() - 1];
+    if inner.contains('\\') {
+        return sonic_rs::from_str::<String>(written).is_ok_and(|unescaped| unescaped == name);
+    }
+    inner == name
+}
+
+#[cold]
+fn malformed(error: impl fmt::Display) -> Failure {
     let message = error.to_string();
     Failure::reject(format!("malformed JSON: {}", message.lines().next().unwrap_or_default()))
 }

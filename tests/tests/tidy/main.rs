@@ -12,14 +12,15 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// The import table of `runtime/ARCHITECTURE.md`: each crate of ours and those of ours that it may name in
 /// what it ships. A new arrow wants a decision page.
-const IMPORTS: [(&str, &[&str]); 17] = [
+const IMPORTS: [(&str, &[&str]); 18] = [
     ("tidemill-bus", &[]),
     ("tidemill-flow", &["tidemill-bus"]),
     ("tidemill-wasm", &["tidemill-flow"]),
-    ("tidemill-server", &["tidemill-bus", "tidemill-flow", "tidemill-wasm"]),
+    ("tidemill-server", &["tidemill-bus", "tidemill-flow", "tidemill-wasm", "tidemill-json"]),
     ("tidemill", &["tidemill-server", "tidemill-build"]),
-    ("tidemill-sdk", &["tidemill-sdk-macros"]),
+    ("tidemill-sdk", &["tidemill-sdk-macros", "tidemill-json"]),
     ("tidemill-sdk-macros", &[]),
+    ("tidemill-json", &[]),
     ("tidemill-build", &[]),
     ("passthrough", &["tidemill-sdk"]),
     ("json-filter", &["tidemill-sdk"]),
