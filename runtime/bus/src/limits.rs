@@ -104,6 +104,11 @@ pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(2);
 /// Time between two looks for segments that are worth being rewritten: each reads the index of all of them.
 pub const SETTLE_INTERVAL: Duration = Duration::from_mins(1);
 
+/// Bytes of segments that are rewritten in one look, or little more: checkpoints wait meanwhile, for a second or so.
+pub const SETTLE_BYTES_MAX: u64 = 256 << 20;
+/// Segments that are joined at a time: each is an open file.
+pub const JOIN_SEGMENTS_MAX: usize = 32;
+
 /// How long an event without a value is kept in a compacted topic, so that readers learn that its key is gone.
 pub const TOMBSTONE_AGE: Duration = Duration::from_hours(24);
 /// Bytes of keys that one look for superseded events holds, by estimate: what has more is compacted piece by piece.

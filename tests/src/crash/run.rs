@@ -454,7 +454,9 @@ fn settled_in(journal: &Path) -> Result<(Vec<u64>, usize)> {
             continue;
         }
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-        match name.strip_suffix(".segment").map(str::parse) {
+        // Joined segments have the numbers of the first and the last.
+        let number = name.strip_suffix(".segment").map(|name| name.split('-').next().unwrap_or(name).parse());
+        match number {
             Some(number) if header[14] == 2 => settled.push(number?),
             None if header[14] == 2 => copies += 1,
             _ => {}

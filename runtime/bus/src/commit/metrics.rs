@@ -79,6 +79,8 @@ metrics! {
     segments_released,
     /// Segments rewritten without what may go.
     segments_settled,
+    /// Segments that were joined with the one before.
+    segments_joined,
     /// Events that retention removed before a group had read them.
     events_lost,
     /// Blocks read from the disk.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::Housekeeping;
-use super::format::{new_segment_name, segment_name};
+use super::format::SegmentNumbers;
 use super::sealed::Sealed;
 use super::segment::{Segment, Shared};
 use crate::crash;
@@ -337,10 +337,10 @@ impl Worker {
     /// Puts a file in place: a released one, or zeros. It has its name only when it is complete and synced.
     fn prepare(&mut self, number: u64, byte_len: u64) -> io::Result<Prepared> {
         let disk = &self.shared.disk;
-        let name = segment_name(number);
+        let name = SegmentNumbers::one(number).name();
         let (file, byte_len) = if let Some(released) = self.reusable(byte_len) {
-            let file = disk.open(&segment_name(released.number))?;
-            disk.rename(&segment_name(released.number), &name)?;
+            let file = disk.open(&released.numbers.name())?;
+            disk.rename(&released.numbers.name(), &name)?;
             self.retired.pop_front();
             (file, released.byte_len)
         } else {
@@ -352,11 +352,12 @@ impl Worker {
 
     fn create(&mut self, number: u64, byte_len: u64) -> io::Result<Arc<dyn DiskFile>> {
         let disk = Arc::clone(&self.shared.disk);
-        let new_name = new_segment_name(number);
+        let numbers = SegmentNumbers::one(number);
+        let new_name = numbers.new_name();
         let file = disk.create_paced(&new_name, byte_len, &mut |filled| self.pace(filled, byte_len));
         let created = file.and_then(|file| {
             file.sync_data()?;
-            disk.rename(&new_name, &segment_name(number))?;
+            disk.rename(&new_name, &numbers.name())?;
             Ok(file)
         });
         if created.is_err() {
@@ -378,7 +379,7 @@ impl Worker {
         let sealed = {
             let open = segment.open.read();
             let Some(open) = &*open else { return Ok(()) };
-            let trailer = open.last.trailer(self.shared.store, segment.number);
+            let trailer = open.last.trailer(self.shared.store, segment.numbers.first);
             Sealed::write(Arc::clone(&open.file), segment.byte_len, trailer, open.index.sorted())?
         };
         self.shared.keep(segment, Arc::new(sealed));
@@ -392,7 +393,7 @@ impl Worker {
             && self.retired.front().is_some_and(|oldest| Arc::strong_count(oldest) == 1)
         {
             let Some(oldest) = self.retired.pop_front() else { break };
-            self.shared.disk.remove(&segment_name(oldest.number))?;
+            self.shared.disk.remove(&oldest.numbers.name())?;
             self.shared.disk.sync_directory()?;
         }
         Ok(())

@@ -26,6 +26,7 @@ mod writer;
 pub mod format;
 
 pub use error::{AppendError, BlockError, FindError, OpenError, Place, ReleaseError, SyncError};
+pub use format::SegmentNumbers;
 pub use frame::{Delta, FrameParts, PlacedBlock, Section};
 pub use options::{Control, Housekeeping, JournalOptions};
 pub use place::{BlockPlace, PartitionEnd, ReadHint, Seek, SegmentSummary};

@@ -37,6 +37,8 @@ pub enum Control {
     Sound,
     /// The recovered tail is served without being written again.
     ServeTailUnwritten,
+    /// What was joined is removed before the name of the file in its place is synced.
+    RemoveBeforeName,
 }
 
 impl Default for JournalOptions {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Place;
+use super::format::SegmentNumbers;
 use super::segment::Segment;
 use crate::disk::DiskFile;
 use crate::{FrameNumber, Offset, TopicPartition};
@@ -50,8 +51,8 @@ pub struct ReadHint {
 /// What a sealed segment holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentSummary {
-    /// Its number.
-    pub number: u64,
+    /// Its numbers.
+    pub numbers: SegmentNumbers,
     /// Bytes of its file.
     pub bytes: u64,
     /// The last frame in it.

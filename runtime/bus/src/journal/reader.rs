@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::io::{self, ErrorKind, IoSliceMut};
 use std::sync::Arc;
 
-use super::format::Entry;
-use super::segment::{Lookup, Segment, Shared};
+use super::format::{Entry, SegmentKind};
+use super::segment::{Lookup, Segment, Shared, read_segment_header};
 use super::{BlockError, BlockPlace, FindError, Place, ReadHint, Seek, SegmentSummary};
 use crate::block::{Block, BlockHeader, Body, BrokenBlock, HEADER_BYTES, unpack};
 use crate::disk::DiskFile;
@@ -38,10 +38,11 @@ impl JournalReader {
         seek: Seek,
         hint: &mut ReadHint,
     ) -> Result<Option<BlockPlace>, FindError> {
-        let Some((oldest, newest)) = self.shared.ends() else { return Ok(None) };
+        let Some(numbers) = self.shared.numbers() else { return Ok(None) };
+        let newest = numbers.end - 1;
         let found = match hint.start(source, seek) {
-            Some(from) => self.walk(source, seek, from.max(oldest)..newest + 1, hint.entry)?,
-            None => self.search(source, seek, oldest..newest + 1)?,
+            Some(from) => self.walk(source, seek, from.max(numbers.start)..numbers.end, hint.entry)?,
+            None => self.search(source, seek, numbers)?,
         };
         let (segment, entry) =
             found.as_ref().map_or((newest, 0), |(place, entry)| (place.place.segment, *entry));
@@ -91,13 +92,21 @@ impl JournalReader {
 
     /// The number of the oldest segment in use.
     pub fn oldest(&self) -> Option<u64> {
-        self.shared.ends().map(|(oldest, _)| oldest)
+        self.shared.numbers().map(|numbers| numbers.start)
+    }
+
+    /// Whether the segment with this number was settled. Waits for the disk.
+    pub fn is_settled(&self, number: u64) -> bool {
+        let Some(segment) = self.shared.segment(number) else { return false };
+        let Ok(sealed) = self.shared.sealed(&segment) else { return false };
+        let header = read_segment_header(&*sealed.file, self.shared.store, segment.numbers);
+        header.is_ok_and(|header| header.is_ok_and(|header| header.kind == SegmentKind::Settled))
     }
 
     /// Hands what each sealed segment holds to `look`, the oldest first, until it has enough or one cannot be read.
     pub fn each_sealed(&self, look: &mut dyn FnMut(&SegmentSummary) -> bool) {
-        let Some((oldest, newest)) = self.shared.ends() else { return };
-        for segment in (oldest..=newest).filter_map(|number| self.shared.segment(number)) {
+        let Some(numbers) = self.shared.numbers() else { return };
+        for segment in self.shared.each(numbers) {
             if segment.open.read().is_some() {
                 return;
             }
@@ -111,8 +120,8 @@ impl JournalReader {
     /// of segments whose index is not in memory; one that cannot be read counts nothing.
     pub fn bytes(&self) -> HashMap<TopicPartition, u64> {
         let mut bytes = HashMap::new();
-        let Some((oldest, newest)) = self.shared.ends() else { return bytes };
-        for segment in (oldest..=newest).filter_map(|number| self.shared.segment(number)) {
+        let Some(numbers) = self.shared.numbers() else { return bytes };
+        for segment in self.shared.each(numbers) {
             if let Some(open) = &*segment.open.read() {
                 open.index.add_bytes(&mut bytes);
             } else if let Ok(sealed) = self.shared.sealed(&segment) {
@@ -131,11 +140,8 @@ impl JournalReader {
         near: u32,
     ) -> Result<Option<(BlockPlace, u32)>, FindError> {
         let mut near = near as usize;
-        for number in numbers {
-            if let Some(segment) = self.shared.segment(number)
-                && let Lookup::Found { index, entry, file } =
-                    self.shared.look(&segment, source, seek, near)?
-            {
+        for segment in self.shared.each(numbers) {
+            if let Lookup::Found { index, entry, file } = self.shared.look(&segment, source, seek, near)? {
                 let block = BlockPlace::new(source, &entry, file, segment);
                 return Ok(Some((block, u32::try_from(index).unwrap_or(u32::MAX))));
             }
@@ -156,22 +162,22 @@ impl JournalReader {
         while low < high {
             let middle = low + (high - low) / 2;
             match self.first_that_knows(source, seek, middle..high)? {
-                Some((number, false)) => low = number + 1,
+                Some((last, false)) => low = last + 1,
                 Some((_, true)) | None => high = middle,
             }
         }
         self.walk(source, seek, low..numbers.end, 0)
     }
 
-    /// The first segment with a block of the partition, and whether it holds what is asked for.
+    /// The last number of the first segment with a block of the partition, and whether it holds what is asked for.
     fn first_that_knows(
         &self,
         source: TopicPartition,
         seek: Seek,
         numbers: std::ops::Range<u64>,
     ) -> Result<Option<(u64, bool)>, FindError> {
-        for number in numbers {
-            let Some(segment) = self.shared.segment(number) else { continue };
+        for segment in self.shared.each(numbers) {
+            let number = segment.numbers.last;
             match self.shared.look(&segment, source, seek, 0)? {
                 Lookup::Absent => {}
                 Lookup::Before => return Ok(Some((number, false))),
@@ -213,7 +219,7 @@ impl BlockPlace {
             byte_len: entry.byte_len,
             has_cause: entry.has_cause,
             is_packed: entry.is_packed,
-            place: Place { segment: segment.number, byte: entry.byte.into() },
+            place: Place { segment: segment.numbers.first, byte: entry.byte.into() },
             file,
             _segment: segment,
         }

@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::io::IoSliceMut;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 
 use super::cache::Cache;
-use super::format::{Entry, PAGE_BYTES, Row, SegmentFault, SegmentHeader, segment_name};
+use super::format::{Entry, PAGE_BYTES, Row, SegmentFault, SegmentHeader, SegmentNumbers};
 use super::index::{Index, position};
 use super::recovery::rebuild;
 use super::sealed::{LastFrame, Sealed};
@@ -20,11 +21,11 @@ use crate::{FrameNumber, TopicPartition};
 /// A segment in use. Whoever holds it keeps its file from being used again.
 pub(super) struct Segment {
     /// One of its own for each file that a number had since the opening, so that what a reader still learns of a file
-    /// that was settled meanwhile is not taken for the new one's.
+    /// that was settled or joined meanwhile is not taken for the new one's.
     id: u64,
-    /// The index of a file that another has taken the name of.
+    /// The index of a file that another has taken the place of.
     replaced: OnceLock<Arc<Sealed>>,
-    pub(super) number: u64,
+    pub(super) numbers: SegmentNumbers,
     pub(super) byte_len: u64,
     /// Its index as long as it has no footer on disk.
     pub(super) open: RwLock<Option<OpenSegment>>,
@@ -41,7 +42,7 @@ pub(super) struct OpenSegment {
 pub(super) struct Shared {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) store: u128,
-    /// Oldest first, numbered without gaps; the last one is being written.
+    /// Oldest first, their numbers without gaps; the last one is being written.
     pub(super) segments: RwLock<VecDeque<Arc<Segment>>>,
     sealed: Mutex<Cache<u64, Arc<Sealed>>>,
     entries: Mutex<EntryCache>,
@@ -62,22 +63,22 @@ pub(super) enum Lookup {
 
 impl Segment {
     /// A segment whose index is found in its footer.
-    pub(super) fn sealed(number: u64, byte_len: u64) -> Arc<Self> {
-        Self::new((number, byte_len), None)
+    pub(super) fn sealed(numbers: SegmentNumbers, byte_len: u64) -> Arc<Self> {
+        Self::new((numbers, byte_len), None)
     }
 
-    /// A segment that is being written.
-    pub(super) fn open(number: u64, byte_len: u64, open: OpenSegment) -> Arc<Self> {
-        Self::new((number, byte_len), Some(open))
+    /// A segment whose footer is not written.
+    pub(super) fn open(numbers: SegmentNumbers, byte_len: u64, open: OpenSegment) -> Arc<Self> {
+        Self::new((numbers, byte_len), Some(open))
     }
 
-    fn new((number, byte_len): (u64, u64), open: Option<OpenSegment>) -> Arc<Self> {
+    fn new((numbers, byte_len): (SegmentNumbers, u64), open: Option<OpenSegment>) -> Arc<Self> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self { id, replaced: OnceLock::new(), number, byte_len, open: RwLock::new(open) })
+        Arc::new(Self { id, replaced: OnceLock::new(), numbers, byte_len, open: RwLock::new(open) })
     }
 
-    /// Tells readers that hold the segment that its name will lead to another file.
+    /// Tells readers that hold the segment that its name will lead to another file, or to none.
     pub(super) fn be_replaced(&self, sealed: Arc<Sealed>) {
         // Told twice, it is the same.
         let _ = self.replaced.set(sealed);
@@ -96,17 +97,28 @@ impl Shared {
         }
     }
 
-    /// The segment of that number, if it is in use.
+    /// The segment of that number, if it is in use: alone, or joined with others.
     pub(super) fn segment(&self, number: u64) -> Option<Arc<Segment>> {
-        let segments = self.segments.read();
-        let index = number.checked_sub(segments.front()?.number)?;
-        segments.get(usize::try_from(index).ok()?).cloned()
+        self.each(number..number.saturating_add(1)).next()
     }
 
-    /// The numbers of the oldest and the newest segment.
-    pub(super) fn ends(&self) -> Option<(u64, u64)> {
+    /// The segments in use with these numbers, the oldest first. Each is looked for when it is its turn: what was
+    /// released or joined meanwhile is not held.
+    pub(super) fn each(&self, numbers: Range<u64>) -> impl Iterator<Item = Arc<Segment>> + '_ {
+        let mut next = numbers.start;
+        std::iter::from_fn(move || {
+            let segments = self.segments.read();
+            let index = segments.partition_point(|segment| segment.numbers.last < next);
+            let segment = segments.get(index).filter(|segment| segment.numbers.first < numbers.end)?;
+            next = segment.numbers.last + 1;
+            Some(Arc::clone(segment))
+        })
+    }
+
+    /// All numbers of the segments in use; `None` if there is none.
+    pub(super) fn numbers(&self) -> Option<Range<u64>> {
         let segments = self.segments.read();
-        Some((segments.front()?.number, segments.back()?.number))
+        Some(segments.front()?.numbers.first..segments.back()?.numbers.last + 1)
     }
 
     /// Looks in one segment; `near` is the entry to try first.
@@ -153,12 +165,14 @@ impl Shared {
     }
 
     fn read_sealed(&self, segment: &Segment) -> Result<Sealed, FindError> {
-        let failed =
-            |error: std::io::Error| FindError::Io { segment: segment.number, what: error.to_string().into() };
-        let file = self.disk.open(&segment_name(segment.number)).map_err(failed)?;
-        let last = self.last_frame_before(segment.number + 1)?;
+        let failed = |error: std::io::Error| FindError::Io {
+            segment: segment.numbers.first,
+            what: error.to_string().into(),
+        };
+        let file = self.disk.open(&segment.numbers.name()).map_err(failed)?;
+        let last = self.last_frame_before(segment.numbers.last + 1)?;
         let footer = Sealed::read(&file, segment.byte_len).map_err(failed)?;
-        match footer.filter(|sealed| sealed.belongs(self.store, segment.number, last)) {
+        match footer.filter(|sealed| sealed.belongs(self.store, segment.numbers.first, last)) {
             Some(sealed) => Ok(sealed),
             None => rebuild(self.store, segment, file, last),
         }
@@ -175,7 +189,7 @@ impl Shared {
             bytes: row.bytes,
         };
         Ok(SegmentSummary {
-            number: segment.number,
+            numbers: segment.numbers,
             bytes: segment.byte_len,
             last_frame: sealed.trailer.last_frame,
             newest: (!sealed.rows.is_empty()).then_some(sealed.trailer.newest),
@@ -189,13 +203,18 @@ impl Shared {
         self.sealed.lock().insert(segment.id, sealed, weight);
     }
 
-    /// Puts another file of the same number in the place of a segment.
-    pub(super) fn replace(&self, segment: &Arc<Segment>) {
+    /// Puts a segment in the place of those that have its numbers.
+    pub(super) fn replace(&self, segment: Arc<Segment>) {
         let mut segments = self.segments.write();
-        let there = segments.iter_mut().find(|there| there.number == segment.number);
-        let replaced = there.map(|there| std::mem::replace(there, Arc::clone(segment)));
+        let SegmentNumbers { first, last } = segment.numbers;
+        let start = segments.partition_point(|there| there.numbers.last < first);
+        let end = segments.partition_point(|there| there.numbers.first <= last);
+        let mut newer = segments.split_off(start);
+        let replaced: Vec<_> = newer.drain(..end - start).collect();
+        segments.push_back(segment);
+        segments.append(&mut newer);
         drop(segments);
-        if let Some(replaced) = replaced {
+        for replaced in replaced {
             self.forget(&replaced);
         }
     }
@@ -214,14 +233,27 @@ impl Shared {
     fn last_frame_before(&self, number: u64) -> Result<LastFrame, FindError> {
         let failed =
             |error: std::io::Error| FindError::Io { segment: number, what: error.to_string().into() };
-        let file = self.disk.open(&segment_name(number)).map_err(failed)?;
-        let header = read_segment_header(&*file, self.store, number).map_err(failed)?;
+        let (file, numbers) = self.open_at(number).map_err(failed)?;
+        let header = read_segment_header(&*file, self.store, numbers).map_err(failed)?;
         let place = Place { segment: number, byte: 0 };
         match header {
             Ok(header) => {
                 Ok(LastFrame { number: FrameNumber(header.first_frame.0 - 1), crc: header.previous_crc })
             }
             Err(_) => Err(FindError::Broken { place, what: "the segment's header is not one of this store" }),
+        }
+    }
+
+    /// The file with the segment that begins with this number, which may be joined with others meanwhile.
+    fn open_at(&self, number: u64) -> std::io::Result<(Arc<dyn DiskFile>, SegmentNumbers)> {
+        let now = || self.segment(number).map_or(SegmentNumbers::one(number), |segment| segment.numbers);
+        let mut numbers = now();
+        loop {
+            match self.disk.open(&numbers.name()) {
+                Ok(file) => return Ok((file, numbers)),
+                Err(error) if now() == numbers => return Err(error),
+                Err(_) => numbers = now(),
+            }
         }
     }
 
@@ -235,7 +267,7 @@ impl Shared {
             Ok(Some(entries)) => entries,
             Ok(None) => return self.entries_from_frames(segment, sealed, row),
             Err(error) => {
-                return Err(FindError::Io { segment: segment.number, what: error.to_string().into() });
+                return Err(FindError::Io { segment: segment.numbers.first, what: error.to_string().into() });
             }
         };
         let weight = size_of_val(&*entries);
@@ -253,7 +285,7 @@ impl Shared {
         let last = LastFrame { number: sealed.trailer.last_frame, crc: sealed.trailer.last_crc };
         let rebuilt = Arc::new(rebuild(self.store, segment, Arc::clone(&sealed.file), last)?);
         let broken = FindError::Broken {
-            place: Place { segment: segment.number, byte: 0 },
+            place: Place { segment: segment.numbers.first, byte: 0 },
             what: "the index and the frames disagree",
         };
         let same = rebuilt.rows.get(row).filter(|rebuilt| rebuilt.source == sealed.rows[row].source);
@@ -263,15 +295,15 @@ impl Shared {
     }
 }
 
-/// Reads the first page of segment `number`.
+/// Reads the first page of segment `numbers`.
 pub(super) fn read_segment_header(
     file: &dyn DiskFile,
     store: u128,
-    number: u64,
+    numbers: SegmentNumbers,
 ) -> std::io::Result<Result<SegmentHeader, SegmentFault>> {
     let mut page = [0; PAGE_BYTES];
     match file.read_at(&mut [IoSliceMut::new(&mut page)], 0) {
-        Ok(()) => Ok(SegmentHeader::decode_page(&page, store, number)),
+        Ok(()) => Ok(SegmentHeader::decode_page(&page, store, numbers)),
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(Err(SegmentFault::Broken)),
         Err(error) => Err(error),
     }

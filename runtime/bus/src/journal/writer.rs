@@ -12,7 +12,7 @@ use super::sealed::LastFrame;
 use super::segment::{OpenSegment, Segment, Shared};
 use super::{
     AppendError, FrameParts, JournalOptions, JournalReader, OpenError, Recovery, ReleaseError, Section,
-    SegmentSummary, SyncError,
+    SegmentNumbers, SegmentSummary, SyncError,
 };
 use crate::block::BlockHeader;
 use crate::disk::{Disk, DiskFile};
@@ -26,7 +26,7 @@ pub type Replay<'a> = dyn FnMut(FrameNumber, &Section<'_>) -> Result<(), Arc<str
 pub struct Journal {
     shared: Arc<Shared>,
     housekeeper: Housekeeper,
-    options: JournalOptions,
+    pub(super) options: JournalOptions,
     assembler: Assembler,
     /// The blocks of the frame being written, with their bytes in the segment.
     headers: Vec<(BlockHeader, u32)>,
@@ -246,7 +246,7 @@ impl Journal {
     fn begin(&mut self, prepared: Prepared) -> Option<Arc<Segment>> {
         let Prepared { number, byte_len, file } = prepared;
         let open = OpenSegment { file: Arc::clone(&file), index: Index::default(), last: self.last };
-        let segment = Segment::open(number, byte_len, open);
+        let segment = Segment::open(SegmentNumbers::one(number), byte_len, open);
         self.shared.segments.write().push_back(Arc::clone(&segment));
         self.next_segment = number + 1;
         let before = self.current.replace(Current { segment, file, end: 0 });
@@ -258,7 +258,7 @@ impl Journal {
         let (last, store) = (self.last, self.shared.store);
         let first = (current.end == 0).then(|| SegmentHeader {
             kind: SegmentKind::Journal,
-            number: current.segment.number,
+            numbers: current.segment.numbers,
             store,
             first_frame: last.number.next(),
             previous_crc: last.crc,

@@ -160,10 +160,13 @@ fn checkpoint_loop(shared: &Shared, committer: &Mutex<Committer>) {
             shared.failed("releasing segments", &error.to_string());
         }
         if settled.elapsed() >= shared.options.checkpoints.settle_interval && !shared.holds_all() {
-            if let Err(error) = shared.settle(committer) {
+            let looked = shared.settle(committer).inspect_err(|error| {
                 shared.failed("settling segments", &error.to_string());
+            });
+            // Checkpoints come first.
+            if !looked.is_ok_and(|looked| looked.has_more) {
+                settled = Instant::now();
             }
-            settled = Instant::now();
         }
     }
 }

@@ -174,7 +174,7 @@ impl Shared {
             if part.is_none_or(|part| part.end <= from) {
                 continue;
             }
-            self.reader.visit(segment.number, source, &mut |block| match block {
+            self.reader.visit(segment.numbers.first, source, &mut |block| match block {
                 Ok(block) if *room > 0 => keys.note(&block, room),
                 Ok(_) => keys.look.from = keys.bound,
                 Err(_) => keys.is_all = false,

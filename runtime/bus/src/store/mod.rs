@@ -4,6 +4,7 @@
 mod background;
 mod compact;
 mod groups;
+mod join;
 mod log;
 mod lost;
 mod open;

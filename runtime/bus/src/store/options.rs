@@ -97,6 +97,8 @@ pub struct Checkpoints {
     pub journal_bytes_max: u64,
     /// Time between two looks for segments that are worth being rewritten.
     pub settle_interval: Duration,
+    /// Bytes of segments after which such a look ends, and goes on after the next checkpoint.
+    pub settle_bytes: u64,
 }
 
 impl Default for Checkpoints {
@@ -107,6 +109,7 @@ impl Default for Checkpoints {
             bytes_max: limits::OVERLAY_BYTES_MAX,
             journal_bytes_max: limits::UNPERSISTED_BYTES_MAX,
             settle_interval: limits::SETTLE_INTERVAL,
+            settle_bytes: limits::SETTLE_BYTES_MAX,
         }
     }
 }

@@ -1,21 +1,24 @@
 //! Settling: sealed segments are rewritten without the partitions whose events may go, so that one partition that is
-//! held does not hold the others. Decides what may go; the journal rewrites.
+//! held does not hold the others, and what is left of neighbours is joined. Decides what may go; the journal rewrites.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use parking_lot::Mutex;
 
-use super::compact::Compaction;
+use super::compact::{Compaction, Gone};
+use super::join::runs;
 use super::{Shared, Store};
 use crate::block::Block;
-use crate::commit::{Committer, Stopped};
-use crate::journal::{Choice, Fate, PartitionEnd, SegmentSummary, SettleError};
+use crate::commit::{Committer, Mark, Stopped};
+use crate::journal::{Choice, Fate, PartitionEnd, SegmentNumbers, SegmentSummary, SettleError};
+use crate::limits::SEGMENT_BYTES_MAX;
 use crate::{Event, HandlerId, Offset, Policy, TopicPartition};
 
 /// Why settling ended early. What was settled before is.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreSettleError {
-    /// A segment could not be rewritten; it stays as it was.
+    /// Segments could not be rewritten; they stay as they were.
     #[error(transparent)]
     Settle(#[from] SettleError),
     /// The store stopped.
@@ -40,16 +43,37 @@ struct May {
     compaction: Compaction,
 }
 
-/// What becomes of a segment.
+/// What becomes of segments that are rewritten together.
+#[derive(Default)]
+struct Fates<'a> {
+    /// Partitions that go as a whole from the segment whose first number this is.
+    goes: HashSet<(u64, TopicPartition)>,
+    ends: Vec<(TopicPartition, Offset)>,
+    /// What goes of compacted ones.
+    compacted: Vec<(&'a PartitionEnd, Gone)>,
+    /// Partitions that may go, if the segments are rewritten.
+    can_go: Vec<TopicPartition>,
+    /// Bytes that go.
+    bytes: u64,
+}
+
 struct Plan<'a> {
-    /// Partitions that go as a whole.
-    goes: HashSet<TopicPartition>,
+    goes: HashSet<(u64, TopicPartition)>,
     compaction: &'a Compaction,
 }
 
+/// What a look at all segments came to.
+#[derive(Default)]
+pub(super) struct Looked {
+    /// Copies that took the place of their sources.
+    pub(super) settled: u64,
+    /// Whether it ended early, and there may be more to do.
+    pub(super) has_more: bool,
+}
+
 impl Choice for Plan<'_> {
-    fn fate(&self, source: TopicPartition) -> Fate {
-        if self.goes.contains(&source) {
+    fn fate(&self, segment: SegmentNumbers, source: TopicPartition) -> Fate {
+        if self.goes.contains(&(segment.first, source)) {
             Fate::Go
         } else if self.compaction.compacts(source) {
             Fate::Compact
@@ -64,8 +88,8 @@ impl Choice for Plan<'_> {
 }
 
 impl Shared {
-    /// Rewrites the segments of which half or more may go; returns how many.
-    pub(super) fn settle(&self, committer: &Mutex<Committer>) -> Result<u64, StoreSettleError> {
+    /// Rewrites the segments of which half or more may go, and joins small neighbours.
+    pub(super) fn settle(&self, committer: &Mutex<Committer>) -> Result<Looked, StoreSettleError> {
         let persisted = self.view.tables.persisted();
         let mut segments = Vec::new();
         self.reader.each_sealed(&mut |segment| {
@@ -77,14 +101,47 @@ impl Shared {
         });
         let mut may = self.may(&segments)?;
         let mut left = self.reader.segment_bytes();
-        let mut settled = 0;
-        for segment in segments {
-            let is_over = self.options.retention.bytes.is_some_and(|bytes_max| left > bytes_max);
-            left = left.saturating_sub(segment.bytes);
-            settled += u64::from(self.settle_one(committer, &segment, &mut may, is_over)?);
+        let (mut looked, mut copied) = (Looked::default(), 0);
+        for together in self.together(committer, &segments) {
+            let together = &segments[together];
+            let mut fates = Fates::default();
+            for segment in together {
+                let is_over = self.options.retention.bytes.is_some_and(|bytes_max| left > bytes_max);
+                left = left.saturating_sub(segment.bytes);
+                self.add_fates((segment, is_over), &mut may, &mut fates)?;
+            }
+            if self.settle_together(committer, together, (fates, &mut may))? {
+                looked.settled += 1;
+                copied += together.iter().map(|segment| segment.bytes).sum::<u64>();
+            }
+            looked.has_more = copied >= self.options.checkpoints.settle_bytes;
+            if looked.has_more {
+                break;
+            }
         }
         self.looked(may.compaction);
-        Ok(settled)
+        Ok(looked)
+    }
+
+    /// All segments, each alone or with the neighbours that it is worth being joined with, in their order.
+    fn together(&self, committer: &Mutex<Committer>, segments: &[SegmentSummary]) -> Vec<Range<usize>> {
+        let bytes_max = self.options.journal.segment_bytes.min(SEGMENT_BYTES_MAX);
+        // A copy lies beside its sources for a moment, and must not stop anybody.
+        let has_room =
+            committer.lock().room().is_ok_and(|room| Mark::at(room.saturating_sub(1)) == Mark::Free);
+        let size = |segment: &SegmentSummary| {
+            let is_small = has_room && segment.bytes < bytes_max;
+            (is_small && self.reader.is_settled(segment.numbers.first)).then_some(segment.bytes)
+        };
+        let joined = runs(&segments.iter().map(size).collect::<Vec<_>>(), bytes_max);
+        let (mut all, mut next) = (Vec::new(), 0);
+        for run in joined {
+            all.extend((next..run.start).map(|alone| alone..alone + 1));
+            next = run.end;
+            all.push(run);
+        }
+        all.extend((next..segments.len()).map(|alone| alone..alone + 1));
+        all
     }
 
     fn may(&self, segments: &[SegmentSummary]) -> Result<May, StoreSettleError> {
@@ -107,13 +164,13 @@ impl Shared {
         (is_old || is_over) && handlers.iter().all(|&(_, next)| next >= part.end)
     }
 
-    fn settle_one(
+    /// Adds what may go of a segment, if it is rewritten together with those before it in `fates`.
+    fn add_fates<'a>(
         &self,
-        committer: &Mutex<Committer>,
-        segment: &SegmentSummary,
+        (segment, is_over): (&'a SegmentSummary, bool),
         may: &mut May,
-        is_over: bool,
-    ) -> Result<bool, StoreSettleError> {
+        fates: &mut Fates<'a>,
+    ) -> Result<(), StoreSettleError> {
         let mut can_go: Vec<&PartitionEnd> =
             segment.partitions.iter().filter(|part| self.may_go(part, may, is_over)).collect();
         let mut compacted = Vec::new();
@@ -121,32 +178,55 @@ impl Shared {
             if !may.compaction.compacts(part.source) {
                 continue;
             }
-            let gone = self.gone(segment.number, part.source, &mut may.compaction);
+            let gone = self.gone(segment.numbers.first, part.source, &mut may.compaction);
             let gone = gone.map_err(SettleError::from)?;
             if gone.left == 0 {
                 can_go.push(part);
             }
             compacted.push((part, gone));
         }
-        let goes: Vec<&PartitionEnd> =
-            can_go.iter().copied().filter(|part| !may.stay.contains(&part.source)).collect();
-        let some = compacted.iter().filter(|(part, _)| !goes.contains(part));
-        let bytes =
-            goes.iter().map(|part| part.bytes).sum::<u64>() + some.map(|(_, gone)| gone.bytes).sum::<u64>();
-        // What a compacted partition keeps here must not have a hole before it.
-        may.stay.extend(compacted.iter().filter(|(_, gone)| gone.left > 0).map(|(part, _)| part.source));
-        if bytes == 0 || bytes * 2 < segment.partitions.iter().map(|part| part.bytes).sum::<u64>() {
-            may.stay.extend(can_go.iter().map(|part| part.source));
+        fates.can_go.extend(can_go.iter().map(|part| part.source));
+        can_go.retain(|part| !may.stay.contains(&part.source));
+        for part in &can_go {
+            fates.goes.insert((segment.numbers.first, part.source));
+            fates.ends.push((part.source, part.end));
+            fates.bytes += part.bytes;
+        }
+        for (part, gone) in compacted {
+            if !fates.goes.contains(&(segment.numbers.first, part.source)) {
+                fates.bytes += gone.bytes;
+            }
+            // What a compacted partition keeps here must not have a hole before it.
+            if gone.left > 0 {
+                may.stay.insert(part.source);
+            }
+            fates.compacted.push((part, gone));
+        }
+        Ok(())
+    }
+
+    /// Rewrites segments, if half of what they hold goes, or if they are to be joined.
+    fn settle_together(
+        &self,
+        committer: &Mutex<Committer>,
+        segments: &[SegmentSummary],
+        (fates, may): (Fates<'_>, &mut May),
+    ) -> Result<bool, StoreSettleError> {
+        let Fates { goes, ends, compacted, can_go, bytes } = fates;
+        let held: u64 = segments.iter().flat_map(|segment| &segment.partitions).map(|part| part.bytes).sum();
+        let is_worth_it = segments.len() > 1 || (bytes > 0 && bytes * 2 >= held);
+        let (Some(first), Some(last)) = (segments.first(), segments.last()) else { return Ok(false) };
+        if !is_worth_it {
+            may.stay.extend(can_go);
             for (part, gone) in compacted {
                 may.compaction.stays(part.source, gone);
             }
             return Ok(false);
         }
-        let ends: Vec<_> = goes.iter().map(|part| (part.source, part.end)).collect();
-        let goes = goes.iter().map(|part| part.source).collect();
         let plan = Plan { goes, compaction: &may.compaction };
-        let Some(copy) = self.reader.settle(segment.number, &plan)? else {
-            // It was released.
+        let numbers = first.numbers.first..=last.numbers.last;
+        let Some(copy) = self.reader.settle(numbers, &plan)? else {
+            // They were released.
             return Ok(false);
         };
         let is_settled = committer.lock().put(copy, &ends)?;
@@ -154,13 +234,16 @@ impl Shared {
             may.compaction.went(part.source, gone);
         }
         self.meter.segments_settled.add(is_settled.into());
+        let joined = if is_settled { segments.len() as u64 - 1 } else { 0 };
+        self.meter.segments_joined.add(joined);
         Ok(is_settled)
     }
 }
 
 impl Store {
-    /// Rewrites sealed segments of which half or more may go, without what may; returns how many. Waits for the disk.
+    /// Rewrites sealed segments of which half or more may go, without what may, and joins small neighbours of those that
+    /// were; returns how many copies it made, of a bounded number of bytes. Waits for the disk.
     pub fn settle(&self) -> Result<u64, StoreSettleError> {
-        self.inner.shared.settle(&self.inner.committer)
+        self.inner.shared.settle(&self.inner.committer).map(|looked| looked.settled)
     }
 }

@@ -313,7 +313,14 @@ fn wait_at_the_gate(checkpoints: Checkpoints, is_full: impl Fn(&Metrics) -> bool
 fn far() -> Checkpoints {
     let interval = std::time::Duration::from_hours(1);
     let (bytes, bytes_max, journal_bytes_max) = (usize::MAX, usize::MAX, u64::MAX);
-    Checkpoints { interval, bytes, bytes_max, journal_bytes_max, settle_interval: interval }
+    Checkpoints {
+        interval,
+        bytes,
+        bytes_max,
+        journal_bytes_max,
+        settle_interval: interval,
+        settle_bytes: u64::MAX,
+    }
 }
 
 #[test]
@@ -370,7 +377,7 @@ fn time_between_checkpoints() {
 }
 
 /// For every bound the test that drives it to full, with its file.
-const DRIVEN: [(&str, &str, &str); 43] = [
+const DRIVEN: [(&str, &str, &str); 45] = [
     ("SEGMENT_BYTES", "tests/store/bounds.rs", "segments_and_what_is_kept_of_them"),
     ("FIRST_SEGMENT_BYTES", "tests/store/bounds.rs", "segments_and_what_is_kept_of_them"),
     ("FRAME_BYTES_MAX", "tests/journal/basics.rs", "a_frame_beyond_the_bound_is_refused"),
@@ -438,6 +445,8 @@ const DRIVEN: [(&str, &str, &str); 43] = [
     ("ROOM_HANDLERS_STOP", "tests/store/disk.rs", "a_disk_that_fills_stops_one_after_the_other_and_recovers"),
     ("ROOM_HOLDERS_STOP", "tests/store/disk.rs", "a_disk_that_fills_stops_one_after_the_other_and_recovers"),
     ("SETTLE_INTERVAL", "tests/store/settle.rs", "it_is_done_in_the_background"),
+    ("SETTLE_BYTES_MAX", "tests/store/join.rs", "a_look_ends_when_enough_is_copied_and_the_next_goes_on"),
+    ("JOIN_SEGMENTS_MAX", "src/store/join.rs", "many_are_joined_some_at_a_time"),
     (
         "TOMBSTONE_AGE",
         "tests/store/compact.rs",

@@ -188,7 +188,7 @@ fn segments_of_whom_nothing_is_left_are_released_and_what_is_newest_outlives_all
     drop(store);
     let store = world.open().unwrap();
     settle(&store);
-    assert!(store.metrics().segments_released >= 4, "{:?}", store.metrics());
+    assert!(store.metrics().segments_released >= 2, "{:?}", store.metrics());
     let store = reopened(&world, store);
     assert_eq!(keys(&events(&store, source, ALL).unwrap()), [(21, b'o'), (22, b'o')]);
     assert!(store.range(source).unwrap().start > Offset(0));
@@ -274,7 +274,7 @@ fn readers_go_on_while_segments_are_rewritten_under_them() {
             reader.join().unwrap();
         }
     });
-    assert!(store.metrics().segments_settled > 5);
+    assert!(store.metrics().segments_settled > 5 && store.metrics().segments_joined > 2);
 }
 
 fn on_disk(directory: &Path) -> StoreOptions {

@@ -24,6 +24,17 @@ fn make_compacted(path: &Path) {
     store.close().unwrap();
 }
 
+/// Makes a store in which segments are joined.
+fn make_joined(path: &Path) {
+    let store = Store::open(options(path, None)).unwrap();
+    fill(&store);
+    fill_compacted(&store);
+    store.checkpoint().unwrap();
+    while store.settle().unwrap() > 0 {}
+    assert!(store.metrics().segments_joined > 0);
+    store.close().unwrap();
+}
+
 /// A data directory of its own with the files of `from`, each as `change` makes it.
 fn copy(from: &Path, change: impl Fn(&Path, &mut Vec<u8>)) -> tempfile::TempDir {
     let directory = scratch();
@@ -58,6 +69,15 @@ fn a_store_of_version_1_is_read() {
 fn a_compacted_store_of_version_1_is_read() {
     let (fixture, fresh) = (copy(&directory("v1").with_file_name("compacted"), |_, _| ()), scratch());
     make_compacted(fresh.path());
+    let fresh = facts(&Store::open(options(fresh.path(), None)).unwrap());
+    assert!(fresh.values().all(Result::is_ok), "{fresh:?}");
+    assert_eq!(facts(&Store::open(options(fixture.path(), None)).unwrap()), fresh);
+}
+
+#[test]
+fn a_joined_store_of_version_1_is_read() {
+    let (fixture, fresh) = (copy(&directory("v1").with_file_name("joined"), |_, _| ()), scratch());
+    make_joined(fresh.path());
     let fresh = facts(&Store::open(options(fresh.path(), None)).unwrap());
     assert!(fresh.values().all(Result::is_ok), "{fresh:?}");
     assert_eq!(facts(&Store::open(options(fixture.path(), None)).unwrap()), fresh);
@@ -131,6 +151,15 @@ fn write_the_compacted_fixture() {
     let made = scratch();
     make_compacted(made.path());
     write(made.path(), &directory("v1").with_file_name("compacted"));
+}
+
+/// As [`write_the_fixture`], of the joined store.
+#[test]
+#[ignore = "writes a fixture"]
+fn write_the_joined_fixture() {
+    let made = scratch();
+    make_joined(made.path());
+    write(made.path(), &directory("v1").with_file_name("joined"));
 }
 
 fn write(made: &Path, directory: &Path) {

@@ -26,7 +26,7 @@ enum Found {
 }
 
 /// Everything that can be asked of the store, with its answer, or the error.
-type Facts = BTreeMap<String, Result<String, String>>;
+pub(crate) type Facts = BTreeMap<String, Result<String, String>>;
 
 const ONE: tidemill_bus::log::ReadLimit = tidemill_bus::log::ReadLimit { events: 1, bytes: 1 };
 
@@ -167,6 +167,7 @@ fn closed(retention: Option<u64>) -> Closed {
         store.checkpoint().unwrap();
         assert!(store.retain().unwrap() > 0);
         assert!(store.settle().unwrap() > 0);
+        assert!(store.settle().unwrap() > 0 && store.metrics().segments_joined > 0);
     }
     store.checkpoint().unwrap();
     store.close().unwrap();

@@ -14,6 +14,7 @@ mod fixture;
 mod flips;
 mod harness;
 mod history;
+mod join;
 mod lost;
 mod model;
 mod panics;

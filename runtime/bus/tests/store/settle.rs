@@ -33,7 +33,7 @@ fn held(directory: &Path) -> (Store, TopicPartition, TopicPartition) {
 }
 
 /// Bytes of all files of the journal.
-fn taken(directory: &Path) -> usize {
+pub(crate) fn taken(directory: &Path) -> usize {
     files(directory, &directory.join("journal")).iter().map(|(_, bytes)| bytes.len()).sum()
 }
 
@@ -59,7 +59,9 @@ fn what_a_group_holds_stays_and_what_it_does_not_goes() {
     let last = store.range(many).unwrap().end;
     let settled = store.settle().unwrap();
     assert!(settled >= 5, "{settled}");
-    assert_eq!(store.settle().unwrap(), 0);
+    // What is left of neighbours is joined.
+    assert!(store.settle().unwrap() > 0 && store.metrics().segments_joined > 0);
+    while store.settle().unwrap() > 0 {}
     assert!(taken(directory.path()) < before / 2 + (64 << 10), "{before}");
     check_held(&store, few, many);
     drop(store);
@@ -72,7 +74,7 @@ fn what_a_group_holds_stays_and_what_it_does_not_goes() {
     let slow = driver(store.group("slow").unwrap().handler, 0);
     committed(store.commit(step(&store, slow, few, 30)));
     store.checkpoint().unwrap();
-    assert!(store.retain().unwrap() >= settled);
+    assert!(store.retain().unwrap() > 0 && store.range(few).unwrap().start > Offset(15));
 }
 
 /// Breaks the trailer of every settled segment, and returns how many there are.

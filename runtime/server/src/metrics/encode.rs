@@ -73,6 +73,12 @@ impl Snapshot {
         )?;
         counter(
             encoder,
+            "store_segments_joined",
+            "segments joined with the one before",
+            store.segments_joined,
+        )?;
+        counter(
+            encoder,
             "store_lost_events",
             "events that went before a group read them",
             store.events_lost,

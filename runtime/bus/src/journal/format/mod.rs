@@ -11,7 +11,7 @@ pub use footer::{Entry, Row, Trailer, footer_len};
 pub use frame::{
     FIXED_BYTES, FrameFault, FrameHeader, MAGIC as FRAME_MAGIC, SECTION_BYTES, SectionHeader, kind,
 };
-pub use names::{STORE, STORE_NEW, is_leftover, new_segment_name, segment_name, segment_number};
+pub use names::{STORE, STORE_NEW, SegmentNumbers, is_leftover};
 pub use segment::{SegmentFault, SegmentHeader, SegmentKind};
 pub use store::{StoreFault, StoreFile};
 

@@ -7,26 +7,60 @@ pub const STORE_NEW: &str = "STORE.new";
 
 const SEGMENT: &str = ".segment";
 const NEW: &str = ".new";
+const DIGITS: usize = 20;
 
-/// The name of a segment that is complete: zeros, or the bytes of an older life, up to its full length.
-pub fn segment_name(number: u64) -> String {
-    format!("{number:020}{SEGMENT}")
+/// The numbers of the segments that a file stands for: one, or several that were joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentNumbers {
+    /// The first.
+    pub first: u64,
+    /// The last, which may be the same.
+    pub last: u64,
 }
 
-/// The name of a segment that is still being filled with zeros.
-pub fn new_segment_name(number: u64) -> String {
-    format!("{number:020}{SEGMENT}{NEW}")
+impl SegmentNumbers {
+    /// Those of a segment as it is written.
+    pub fn one(number: u64) -> Self {
+        Self { first: number, last: number }
+    }
+
+    /// Whether it is one of them.
+    pub fn contains(self, number: u64) -> bool {
+        (self.first..=self.last).contains(&number)
+    }
+
+    /// The name of the file when it is complete: in use, or zeros or the bytes of an older life, up to its full length.
+    pub fn name(self) -> String {
+        let Self { first, last } = self;
+        if first == last {
+            format!("{first:020}{SEGMENT}")
+        } else {
+            format!("{first:020}-{last:020}{SEGMENT}")
+        }
+    }
+
+    /// The name of the file while it is being filled.
+    pub fn new_name(self) -> String {
+        self.name() + NEW
+    }
+
+    /// The numbers in the name of a complete file.
+    pub fn of_name(name: &str) -> Option<Self> {
+        let numbers = name.strip_suffix(SEGMENT)?;
+        let Some((first, last)) = numbers.split_once('-') else { return number_of(numbers).map(Self::one) };
+        let (first, last) = (number_of(first)?, number_of(last)?);
+        (first < last).then_some(Self { first, last })
+    }
 }
 
-/// The number of the segment that has this name.
-pub fn segment_number(name: &str) -> Option<u64> {
-    let digits = name.strip_suffix(SEGMENT)?;
-    (digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
+fn number_of(digits: &str) -> Option<u64> {
+    let is_number = digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| digits.parse().ok())?
 }
 
 /// Whether the file is what a crash left of something that was never put in place.
 pub fn is_leftover(name: &str) -> bool {
-    name == STORE_NEW || name.strip_suffix(NEW).and_then(segment_number).is_some()
+    name == STORE_NEW || name.strip_suffix(NEW).and_then(SegmentNumbers::of_name).is_some()
 }
 
 #[cfg(test)]
@@ -35,11 +69,23 @@ mod tests {
 
     #[test]
     fn a_segment_is_known_by_its_name() {
-        assert_eq!(segment_number(&segment_name(17)), Some(17));
-        assert_eq!(segment_number(&segment_name(u64::MAX)), Some(u64::MAX));
-        assert!(is_leftover(&new_segment_name(17)) && !is_leftover(&segment_name(17)));
-        for name in ["17.segment", "000000000000000000x7.segment", "99999999999999999999.segment", STORE] {
-            assert_eq!(segment_number(name), None);
+        for (first, last) in [(17, 17), (17, 18), (1, u64::MAX), (u64::MAX, u64::MAX)] {
+            let numbers = SegmentNumbers { first, last };
+            assert_eq!(SegmentNumbers::of_name(&numbers.name()), Some(numbers));
+            assert!(is_leftover(&numbers.new_name()) && !is_leftover(&numbers.name()));
+        }
+        let backwards = SegmentNumbers { first: 3, last: 2 }.name();
+        let twice = format!("{0:020}-{0:020}.segment", 4);
+        for name in [
+            "17.segment",
+            "000000000000000000x7.segment",
+            "99999999999999999999.segment",
+            "00000000000000000001-2.segment",
+            STORE,
+            &backwards,
+            &twice,
+        ] {
+            assert_eq!(SegmentNumbers::of_name(name), None, "{name}");
         }
     }
 }

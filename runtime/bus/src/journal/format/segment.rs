@@ -1,6 +1,6 @@
 //! The first page of a segment, written with the first frame in it: without it the segment is not in use.
 
-use super::{PAGE_BYTES, VERSION};
+use super::{PAGE_BYTES, SegmentNumbers, VERSION};
 use crate::FrameNumber;
 use crate::bytes::Reader;
 
@@ -24,8 +24,8 @@ pub enum SegmentKind {
 pub struct SegmentHeader {
     /// What the segment is used for.
     pub kind: SegmentKind,
-    /// Its number, the same as in its name.
-    pub number: u64,
+    /// Its numbers, the same as in its name; several only if it is settled.
+    pub numbers: SegmentNumbers,
     /// The store that it belongs to.
     pub store: u128,
     /// The number of the first frame in it.
@@ -57,12 +57,12 @@ impl SegmentHeader {
         into.extend_from_slice(&[0; 4]);
         into.extend_from_slice(&VERSION.to_le_bytes());
         into.extend_from_slice(&kind.to_le_bytes());
-        into.extend_from_slice(&self.number.to_le_bytes());
+        into.extend_from_slice(&self.numbers.first.to_le_bytes());
         into.extend_from_slice(&self.store.to_le_bytes());
         into.extend_from_slice(&self.first_frame.0.to_le_bytes());
         into.extend_from_slice(&self.previous_crc.to_le_bytes());
         into.extend_from_slice(&self.blocks.to_le_bytes());
-        into.extend_from_slice(&[0; 8]);
+        into.extend_from_slice(&(self.numbers.last - self.numbers.first).to_le_bytes());
         let crc = crc32c::crc32c(&into[start + CRC_FROM..]);
         into[start + 8..start + CRC_FROM].copy_from_slice(&crc.to_le_bytes());
         debug_assert_eq!(into.len() - start, BYTES);
@@ -77,11 +77,11 @@ impl SegmentHeader {
         into.resize(start + PAGE_BYTES, 0);
     }
 
-    /// Reads the header of segment `number` of the store from its first page: the first of the two copies that is
+    /// Reads the header of segment `numbers` of the store from its first page: the first of the two copies that is
     /// sound and is this segment's.
-    pub fn decode_page(page: &[u8], store: u128, number: u64) -> Result<Self, SegmentFault> {
+    pub fn decode_page(page: &[u8], store: u128, numbers: SegmentNumbers) -> Result<Self, SegmentFault> {
         let copies = [0, COPY_AT].map(|at| Self::decode(page.get(at..).unwrap_or_default()));
-        let is_own = |header: &Self| header.store == store && header.number == number;
+        let is_own = |header: &Self| header.store == store && header.numbers == numbers;
         if let Some(header) = copies.iter().flatten().find(|header| is_own(header)) {
             return Ok(*header);
         }
@@ -109,14 +109,12 @@ impl SegmentHeader {
             2 => SegmentKind::Settled,
             _ => return None,
         };
-        Some(Self {
-            kind,
-            number: reader.u64()?,
-            store: reader.u128()?,
-            first_frame: reader.u64().filter(|&frame| frame > 0).map(FrameNumber)?,
-            previous_crc: reader.u32()?,
-            blocks: reader.u32()?,
-        })
+        let first = reader.u64()?;
+        let store = reader.u128()?;
+        let first_frame = reader.u64().filter(|&frame| frame > 0).map(FrameNumber)?;
+        let (previous_crc, blocks, joined) = (reader.u32()?, reader.u32()?, reader.u64()?);
+        let last = first.checked_add(joined).filter(|_| joined == 0 || kind == SegmentKind::Settled)?;
+        Some(Self { kind, numbers: SegmentNumbers { first, last }, store, first_frame, previous_crc, blocks })
     }
 }
 
@@ -129,7 +127,7 @@ mod tests {
         for kind in [SegmentKind::Journal, SegmentKind::Settled] {
             let header = SegmentHeader {
                 kind,
-                number: 3,
+                numbers: SegmentNumbers { first: 3, last: if kind == SegmentKind::Settled { 9 } else { 3 } },
                 store: 4,
                 first_frame: FrameNumber(5),
                 previous_crc: 6,
@@ -149,21 +147,23 @@ mod tests {
     #[test]
     fn one_copy_is_enough_and_that_of_another_segment_is_none() {
         let (kind, first_frame) = (SegmentKind::Journal, FrameNumber(5));
-        let header = SegmentHeader { kind, number: 3, store: 4, first_frame, previous_crc: 6, blocks: 7 };
+        let numbers = SegmentNumbers::one(3);
+        let header = SegmentHeader { kind, numbers, store: 4, first_frame, previous_crc: 6, blocks: 7 };
         let (mut page, mut old) = (Vec::new(), Vec::new());
         header.encode_page(&mut page);
-        SegmentHeader { number: 2, ..header }.encode_page(&mut old);
+        SegmentHeader { numbers: SegmentNumbers::one(2), ..header }.encode_page(&mut old);
         for other in [vec![7; PAGE_BYTES], old] {
             for page in [
                 [&page[..COPY_AT], &other[COPY_AT..]].concat(),
                 [&other[..COPY_AT], &page[COPY_AT..]].concat(),
                 page.clone(),
             ] {
-                assert_eq!(SegmentHeader::decode_page(&page, 4, 3), Ok(header));
+                assert_eq!(SegmentHeader::decode_page(&page, 4, numbers), Ok(header));
             }
         }
-        for (store, number) in [(4, 2), (5, 3)] {
-            assert_eq!(SegmentHeader::decode_page(&page, store, number), Err(SegmentFault::Broken));
+        for (store, first, last) in [(4, 2, 2), (5, 3, 3), (4, 3, 4)] {
+            let numbers = SegmentNumbers { first, last };
+            assert_eq!(SegmentHeader::decode_page(&page, store, numbers), Err(SegmentFault::Broken));
         }
     }
 }

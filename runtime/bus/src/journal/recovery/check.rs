@@ -4,14 +4,15 @@
 use std::sync::Arc;
 
 use super::Lost;
+use super::files::{Listed, SegmentFile};
 use super::walk::{FrameAt, FrameBytes, Walk, place_in};
 use crate::block::{Block, BlockHeader, HEADER_BYTES};
 use crate::bytes::align;
 use crate::check::{Fault, Whose};
 use crate::disk::{Disk, DiskFile, IoSliceMut};
 use crate::journal::format::{
-    FrameHeader, PAGE, PAGE_BYTES, STORE, SegmentFault, SegmentHeader, SegmentKind, StoreFault, StoreFile,
-    VERSION, kind, segment_name, segment_number,
+    FrameHeader, PAGE, PAGE_BYTES, STORE, SegmentFault, SegmentHeader, SegmentKind, SegmentNumbers,
+    StoreFault, StoreFile, VERSION, kind,
 };
 use crate::journal::sealed::{LastFrame, Sealed};
 use crate::journal::{OpenError, Place};
@@ -56,7 +57,7 @@ pub(crate) fn check_journal(
 
 /// A segment in use.
 struct Used {
-    number: u64,
+    numbers: SegmentNumbers,
     byte_len: u64,
     file: Arc<dyn DiskFile>,
     store: u128,
@@ -71,35 +72,38 @@ fn before(header: &SegmentHeader) -> LastFrame {
 
 /// The segments up to the newest that has a header, oldest first.
 fn used_segments(disk: &dyn Disk, faults: &mut Vec<Fault>) -> Result<Vec<Used>, OpenError> {
-    let mut numbers: Vec<(u64, u64)> =
-        disk.list()?.iter().filter_map(|(name, byte_len)| Some((segment_number(name)?, *byte_len))).collect();
-    numbers.sort_unstable();
+    // What was joined is as good as removed.
+    let segments = Listed::of(&disk.list()?).segments;
     let mut used = Vec::new();
-    let store = store_id(disk, &numbers, faults)?;
-    for (number, byte_len) in numbers {
-        let file = disk.open(&segment_name(number))?;
-        let header = match SegmentHeader::decode_page(&first_page(&*file)?, store, number) {
+    let store = store_id(disk, segments.first(), faults)?;
+    for SegmentFile { numbers, byte_len } in segments {
+        let file = disk.open(&numbers.name())?;
+        let header = match SegmentHeader::decode_page(&first_page(&*file)?, store, numbers) {
             Ok(header) => Some(header),
             Err(SegmentFault::Newer(found)) => return Err(OpenError::NewerVersion { found, known: VERSION }),
             Err(SegmentFault::Broken) => None,
         };
-        used.push(Used { number, byte_len, file, store, header });
+        used.push(Used { numbers, byte_len, file, store, header });
     }
     let count = used.iter().rposition(|segment| segment.header.is_some()).map_or(0, |newest| newest + 1);
     used.truncate(count);
-    for pair in used.windows(2).filter(|pair| pair[0].number + 1 != pair[1].number) {
-        let place = Place { segment: pair[0].number + 1, byte: 0 };
+    for pair in used.windows(2).filter(|pair| pair[0].numbers.last + 1 != pair[1].numbers.first) {
+        let place = Place { segment: pair[0].numbers.last + 1, byte: 0 };
         faults.push(fault(place, "the segment is missing", Whose::Store));
     }
     for segment in used.iter().filter(|segment| segment.header.is_none()) {
-        let place = Place { segment: segment.number, byte: 0 };
+        let place = Place { segment: segment.numbers.first, byte: 0 };
         faults.push(fault(place, "both headers of the segment are broken", Whose::Store));
     }
     Ok(used)
 }
 
 /// The id in `STORE`, or, if that is broken, in the first segment.
-fn store_id(disk: &dyn Disk, numbers: &[(u64, u64)], faults: &mut Vec<Fault>) -> Result<u128, OpenError> {
+fn store_id(
+    disk: &dyn Disk,
+    oldest: Option<&SegmentFile>,
+    faults: &mut Vec<Fault>,
+) -> Result<u128, OpenError> {
     let names = disk.list()?;
     let len = names.iter().find(|(name, _)| name == STORE).map_or(0, |(_, len)| *len);
     let mut bytes = vec![0; usize::try_from(len.min(PAGE)).unwrap_or(0)];
@@ -113,7 +117,7 @@ fn store_id(disk: &dyn Disk, numbers: &[(u64, u64)], faults: &mut Vec<Fault>) ->
     }
     let place = Place { segment: 0, byte: 0 };
     faults.push(fault(place, "the file STORE is broken or missing", Whose::Store));
-    let first = numbers.first().map(|(number, _)| disk.open(&segment_name(*number))).transpose()?;
+    let first = oldest.map(|oldest| disk.open(&oldest.numbers.name())).transpose()?;
     let header = first.map(|file| first_page(&*file)).transpose()?.map(|page| SegmentHeader::decode(&page));
     match header {
         Some(Ok(header)) => Ok(header.store),
@@ -160,7 +164,7 @@ impl Check<'_> {
         if let (Some(previous), Some(own)) = (previous, own)
             && previous.number < own.number
         {
-            let place = Place { segment: segment.number, byte: 0 };
+            let place = Place { segment: segment.numbers.first, byte: 0 };
             let whose = Whose::Unknown { after: previous.number, before: own.number.next() };
             self.faults.push(fault(place, "frames before this segment are missing", whose));
         }
@@ -174,7 +178,7 @@ impl Check<'_> {
         }
         let mut walk = Walk {
             file: &*segment.file,
-            segment: segment.number,
+            segment: segment.numbers.first,
             byte_len: segment.byte_len,
             store: segment.store,
             byte: PAGE,
@@ -221,17 +225,18 @@ impl Check<'_> {
         self.summary.last = self.summary.last.max(frame.number);
         if frame.is_mended {
             let what = "one byte in the header of a frame is broken";
-            self.faults.push(fault(place_in(segment.number, frame, 0), what, Whose::Nobody));
+            self.faults.push(fault(place_in(segment.numbers.first, frame, 0), what, Whose::Nobody));
         }
         if !bytes.read(&*segment.file, frame)? {
             let what = "the header of a frame changed while it was read";
-            self.late.push((frame.number, fault(place_in(segment.number, frame, 0), what, Whose::Store)));
+            self.late
+                .push((frame.number, fault(place_in(segment.numbers.first, frame, 0), what, Whose::Store)));
             return Ok(());
         }
         for (section, content, start) in bytes.sections() {
-            let place = place_in(segment.number, frame, start);
+            let place = place_in(segment.numbers.first, frame, start);
             match section.kind {
-                kind::BLOCKS => self.blocks((segment.number, frame), section.crc, content, start),
+                kind::BLOCKS => self.blocks((segment.numbers.first, frame), section.crc, content, start),
                 kind::DELTA
                     if crc32c::crc32c(content) == section.crc && Deltas::is_sound(section.owner, content) =>
                 {
@@ -286,7 +291,7 @@ impl Check<'_> {
     fn settled(&mut self, segment: &Used, blocks: u32) -> Result<(), OpenError> {
         let (mut at, mut bytes) = (PAGE, Vec::new());
         for _ in 0..blocks {
-            let place = Place { segment: segment.number, byte: at };
+            let place = Place { segment: segment.numbers.first, byte: at };
             bytes.resize(HEADER_BYTES.min(usize::try_from(segment.byte_len - at).unwrap_or(0)), 0);
             segment.file.read_at(&mut [IoSliceMut::new(&mut bytes)], at)?;
             let header = BlockHeader::decode(&bytes).ok();
@@ -312,13 +317,13 @@ impl Check<'_> {
     /// Checks the index of a sealed segment.
     fn index(&mut self, segment: &Used, last: LastFrame) -> Result<(), OpenError> {
         let sealed = Sealed::read(&segment.file, segment.byte_len)?;
-        let sealed = sealed.filter(|sealed| sealed.belongs(segment.store, segment.number, last));
+        let sealed = sealed.filter(|sealed| sealed.belongs(segment.store, segment.numbers.first, last));
         let is_sound = match &sealed {
             Some(sealed) => sealed.rows.iter().all(|row| matches!(sealed.entries(row), Ok(Some(_)))),
             None => false,
         };
         if !is_sound {
-            let place = Place { segment: segment.number, byte: segment.byte_len };
+            let place = Place { segment: segment.numbers.first, byte: segment.byte_len };
             self.faults.push(fault(place, "the index of the segment is broken or missing", Whose::Nobody));
         }
         Ok(())

@@ -4,17 +4,18 @@ use std::io::{self, IoSlice, IoSliceMut};
 
 use crate::FrameNumber;
 use crate::disk::Disk;
-use crate::journal::OpenError;
 use crate::journal::format::{
-    PAGE_BYTES, STORE, STORE_NEW, SegmentHeader, SegmentKind, StoreFault, StoreFile, VERSION, is_leftover,
-    segment_name, segment_number,
+    PAGE_BYTES, STORE, STORE_NEW, SegmentHeader, SegmentKind, SegmentNumbers, StoreFault, StoreFile, VERSION,
+    is_leftover,
 };
 use crate::journal::random::random;
+use crate::journal::segment::read_segment_header;
+use crate::journal::{OpenError, Place};
 
 /// A segment file, in use or ready for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SegmentFile {
-    pub(super) number: u64,
+    pub(super) numbers: SegmentNumbers,
     pub(super) byte_len: u64,
 }
 
@@ -23,7 +24,7 @@ pub(super) struct SegmentFile {
 pub(super) struct Files {
     pub(super) store: u128,
     pub(super) created: bool,
-    /// Numbered without gaps.
+    /// Their numbers have no gaps.
     pub(super) segments: Vec<SegmentFile>,
 }
 
@@ -31,15 +32,11 @@ impl Files {
     /// Looks through the directory, removes what a crash left half made, and makes an empty one a store.
     pub(super) fn find(disk: &dyn Disk) -> Result<Self, OpenError> {
         let names = disk.list()?;
-        let mut segments: Vec<SegmentFile> = names
-            .iter()
-            .filter_map(|(name, byte_len)| {
-                Some(SegmentFile { number: segment_number(name)?, byte_len: *byte_len })
-            })
-            .collect();
-        segments.sort_unstable_by_key(|segment| segment.number);
-        if let Some(gap) = segments.windows(2).find(|pair| pair[0].number + 1 != pair[1].number) {
-            return Err(OpenError::MissingSegment { number: gap[0].number + 1 });
+        let Listed { segments, joined } = Listed::of(&names);
+        let is_gap =
+            |pair: &&[SegmentFile]| pair[0].numbers.last.checked_add(1) != Some(pair[1].numbers.first);
+        if let Some(gap) = segments.windows(2).find(is_gap) {
+            return Err(OpenError::MissingSegment { number: gap[0].numbers.last.saturating_add(1) });
         }
         let known = names.iter().find(|(name, _)| name == STORE);
         let created = known.is_none();
@@ -49,6 +46,7 @@ impl Files {
         if let Some((_, byte_len)) = known {
             let store = read(disk, *byte_len)?;
             remove_leftovers(disk, &names)?;
+            remove_joined(disk, store, &joined)?;
             return Ok(Self { store, created, segments });
         }
         remove_leftovers(disk, &names)?;
@@ -56,15 +54,42 @@ impl Files {
     }
 }
 
+/// The segment files in a directory.
+pub(super) struct Listed {
+    /// In the order of their numbers.
+    pub(super) segments: Vec<SegmentFile>,
+    /// Files whose segments were joined in another one, which is the second: a crash came before they were removed.
+    pub(super) joined: Vec<(SegmentFile, SegmentFile)>,
+}
+
+impl Listed {
+    pub(super) fn of(names: &[(String, u64)]) -> Self {
+        let file = |(name, byte_len): &(String, u64)| {
+            Some(SegmentFile { numbers: SegmentNumbers::of_name(name)?, byte_len: *byte_len })
+        };
+        let mut all: Vec<SegmentFile> = names.iter().filter_map(file).collect();
+        // One that holds others comes before them.
+        all.sort_unstable_by_key(|file| (file.numbers.first, std::cmp::Reverse(file.numbers.last)));
+        let (mut segments, mut joined) = (Vec::<SegmentFile>::new(), Vec::new());
+        for file in all {
+            match segments.last() {
+                Some(before) if file.numbers.last <= before.numbers.last => joined.push((file, *before)),
+                _ => segments.push(file),
+            }
+        }
+        Self { segments, joined }
+    }
+}
+
 /// Whether the journal on `disk` still has all frames from the first on, so that everything can be made again.
 pub(crate) fn reaches_back(disk: &dyn Disk) -> io::Result<bool> {
-    let numbers: Vec<u64> = disk.list()?.iter().filter_map(|(name, _)| segment_number(name)).collect();
-    if numbers.iter().min() != Some(&1) {
+    let segments = Listed::of(&disk.list()?).segments;
+    if segments.first().is_none_or(|oldest| oldest.numbers.first != 1) {
         return Ok(false);
     }
-    for number in numbers {
+    for segment in segments {
         let mut page = [0; PAGE_BYTES];
-        let file = disk.open(&segment_name(number))?;
+        let file = disk.open(&segment.numbers.name())?;
         file.read_at(&mut [IoSliceMut::new(&mut page)], 0)?;
         if SegmentHeader::decode(&page).is_ok_and(|header| header.kind == SegmentKind::Settled) {
             return Ok(false);
@@ -75,13 +100,11 @@ pub(crate) fn reaches_back(disk: &dyn Disk) -> io::Result<bool> {
 
 /// The first frame from which on the journal on `disk` has all of them, if the headers of its segments tell.
 pub(crate) fn oldest_frame(disk: &dyn Disk) -> io::Result<Option<FrameNumber>> {
-    let mut numbers: Vec<u64> = disk.list()?.iter().filter_map(|(name, _)| segment_number(name)).collect();
-    numbers.sort_unstable();
     let mut oldest = None;
-    for number in numbers {
+    for SegmentFile { numbers, .. } in Listed::of(&disk.list()?).segments {
         let mut page = [0; PAGE_BYTES];
-        disk.open(&segment_name(number))?.read_at(&mut [IoSliceMut::new(&mut page)], 0)?;
-        match SegmentHeader::decode(&page).ok().filter(|header| header.number == number) {
+        disk.open(&numbers.name())?.read_at(&mut [IoSliceMut::new(&mut page)], 0)?;
+        match SegmentHeader::decode(&page).ok().filter(|header| header.numbers == numbers) {
             Some(header) if header.kind == SegmentKind::Settled => oldest = None,
             Some(header) => oldest = oldest.or(Some(header.first_frame)),
             None => {}
@@ -95,6 +118,26 @@ fn remove_leftovers(disk: &dyn Disk, names: &[(String, u64)]) -> Result<(), Open
         disk.remove(name)?;
     }
     Ok(())
+}
+
+/// Removes what was joined, if the file in its place is what it should be. Synced at once: were one of them found when
+/// that file is gone, its events would come back.
+fn remove_joined(
+    disk: &dyn Disk,
+    store: u128,
+    joined: &[(SegmentFile, SegmentFile)],
+) -> Result<(), OpenError> {
+    for (source, whole) in joined {
+        let file = disk.open(&whole.numbers.name())?;
+        if read_segment_header(&*file, store, whole.numbers)?.is_err() {
+            return Err(OpenError::Broken {
+                place: Place { segment: whole.numbers.first, byte: 0 },
+                what: "the segment's header is not one of this store",
+            });
+        }
+        disk.remove(&source.numbers.name())?;
+    }
+    if joined.is_empty() { Ok(()) } else { Ok(disk.sync_directory()?) }
 }
 
 fn read(disk: &dyn Disk, byte_len: u64) -> Result<u128, OpenError> {

@@ -21,7 +21,7 @@ use super::index::Index;
 use super::sealed::LastFrame;
 use super::segment::{OpenSegment, Segment, Shared};
 use super::writer::{Current, Replay};
-use super::{JournalOptions, OpenError, Place};
+use super::{JournalOptions, OpenError, Place, SegmentNumbers};
 use crate::FrameNumber;
 use crate::disk::Disk;
 
@@ -120,7 +120,7 @@ pub(super) fn recover(
         cut: tail.cut,
     };
     let (used, spare) = files.segments.split_at(tail.used);
-    let newest_number = used.last().map_or(0, |newest| newest.number);
+    let newest_number = used.last().map_or(0, |newest| newest.numbers.last);
     let prepared = keep_one(disk, spare)?;
     let unsealed = unsealed(disk, files.store, used, &tail)?;
     let last = tail.last;
@@ -137,14 +137,14 @@ fn fill(
     index: Index,
 ) -> Option<Current> {
     let mut segments = shared.segments.write();
-    for &SegmentFile { number, byte_len } in used {
-        let open = unsealed.iter().find(|segment| segment.number == number).cloned();
-        segments.push_back(open.unwrap_or_else(|| Segment::sealed(number, byte_len)));
+    for &SegmentFile { numbers, byte_len } in used {
+        let open = unsealed.iter().find(|segment| segment.numbers == numbers).cloned();
+        segments.push_back(open.unwrap_or_else(|| Segment::sealed(numbers, byte_len)));
     }
     let newest = tail.segments.pop()?;
     let (end, file) = (newest.end(), newest.file);
     let open = OpenSegment { file: Arc::clone(&file), index, last: tail.last };
-    let segment = Segment::open(newest.number, newest.byte_len, open);
+    let segment = Segment::open(SegmentNumbers::one(newest.number), newest.byte_len, open);
     segments.pop_back();
     segments.push_back(Arc::clone(&segment));
     Some(Current { segment, file, end })
@@ -156,9 +156,9 @@ fn keep_one(disk: &dyn Disk, spare: &[SegmentFile]) -> Result<Option<Prepared>, 
     // Whoever put the file in place may not have come to sync its name.
     disk.sync_directory()?;
     for other in others.iter().rev() {
-        disk.remove(&super::format::segment_name(other.number))?;
+        disk.remove(&other.numbers.name())?;
         disk.sync_directory()?;
     }
-    let file = disk.open(&super::format::segment_name(first.number))?;
-    Ok(Some(Prepared { number: first.number, byte_len: first.byte_len, file }))
+    let file = disk.open(&first.numbers.name())?;
+    Ok(Some(Prepared { number: first.numbers.first, byte_len: first.byte_len, file }))
 }

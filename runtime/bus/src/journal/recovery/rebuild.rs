@@ -11,7 +11,7 @@ use crate::FrameNumber;
 use crate::block::{BlockHeader, HEADER_BYTES};
 use crate::bytes::align;
 use crate::disk::{Disk, DiskFile};
-use crate::journal::format::{PAGE, SegmentKind, kind, segment_name};
+use crate::journal::format::{PAGE, SegmentKind, kind};
 use crate::journal::index::Index;
 use crate::journal::sealed::{LastFrame, Sealed};
 use crate::journal::segment::{OpenSegment, Segment, read_segment_header};
@@ -24,9 +24,9 @@ pub(in crate::journal) fn rebuild(
     file: Arc<dyn DiskFile>,
     last: LastFrame,
 ) -> Result<Sealed, FindError> {
-    let file_of = SegmentFile { number: segment.number, byte_len: segment.byte_len };
+    let file_of = SegmentFile { numbers: segment.numbers, byte_len: segment.byte_len };
     let index = index_of(store, file_of, &*file, last)?;
-    let trailer = last.trailer(store, segment.number);
+    let trailer = last.trailer(store, segment.numbers.first);
     Ok(Sealed::rebuilt(file, segment.byte_len, trailer, &index))
 }
 
@@ -43,16 +43,16 @@ pub(super) fn unsealed(
     for (index, segment) in used.iter().enumerate().skip(before_tail.saturating_sub(1)) {
         let Some(follower) = tail.segments.get(index + 1 - before_tail) else { break };
         let last = follower.before();
-        let file = disk.open(&segment_name(segment.number))?;
+        let file = disk.open(&segment.numbers.name())?;
         let footer = Sealed::read(&file, segment.byte_len)?;
-        let sealed = footer.is_some_and(|sealed| sealed.belongs(store, segment.number, last));
+        let sealed = footer.is_some_and(|sealed| sealed.belongs(store, segment.numbers.first, last));
         if !sealed {
             let index = index_of(store, *segment, &*file, last).map_err(|error| match error {
                 FindError::Broken { place, what } => OpenError::Broken { place, what },
                 FindError::Io { what, .. } => OpenError::Io(io::Error::other(what.to_string())),
             })?;
             let open = OpenSegment { file, index, last };
-            unsealed.push(Segment::open(segment.number, segment.byte_len, open));
+            unsealed.push(Segment::open(segment.numbers, segment.byte_len, open));
         }
     }
     Ok(unsealed)
@@ -64,10 +64,11 @@ fn index_of(
     file: &dyn DiskFile,
     last: LastFrame,
 ) -> Result<Index, FindError> {
-    let SegmentFile { number, byte_len } = segment;
+    let SegmentFile { numbers, byte_len } = segment;
+    let number = numbers.first;
     let broken = |byte, what| FindError::Broken { place: Place { segment: number, byte }, what };
     let failed = |error: io::Error| FindError::Io { segment: number, what: error.to_string().into() };
-    let Ok(header) = read_segment_header(file, store, number).map_err(failed)? else {
+    let Ok(header) = read_segment_header(file, store, numbers).map_err(failed)? else {
         return Err(broken(0, "the segment's header is not one of this store"));
     };
     if header.kind == SegmentKind::Settled {
@@ -109,7 +110,8 @@ fn index_of(
 
 /// The index of a settled segment, from the headers of its blocks, which stand one after the other.
 fn settled_index(segment: SegmentFile, file: &dyn DiskFile, blocks: u32) -> Result<Index, FindError> {
-    let SegmentFile { number, byte_len } = segment;
+    let SegmentFile { numbers, byte_len } = segment;
+    let number = numbers.first;
     let broken = |byte| FindError::Broken {
         place: Place { segment: number, byte },
         what: "the header of a block in a settled segment",

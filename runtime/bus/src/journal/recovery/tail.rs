@@ -12,7 +12,6 @@ use crate::bytes::align;
 use crate::disk::{Disk, DiskFile};
 use crate::journal::format::{
     FrameFault, FrameHeader, PAGE, PAGE_BYTES, SegmentFault, SegmentHeader, SegmentKind, VERSION,
-    segment_name,
 };
 use crate::journal::index::Index;
 use crate::journal::sealed::LastFrame;
@@ -161,8 +160,8 @@ impl Tail {
         let mut rest = Rest::new(files.store, self.last.number.next());
         let Some(newest) = self.segments.last_mut() else {
             let first = spare.first();
-            if let Some(first) = first.filter(|first| first.number != 1) {
-                return Err(broken_header(first.number));
+            if let Some(first) = first.filter(|first| first.numbers.first != 1) {
+                return Err(broken_header(first.numbers.first));
             }
             rest.place = Place { segment: 1, byte: 0 };
             return rest.look(disk, spare);
@@ -199,9 +198,9 @@ fn open_segment(
     store: u128,
     segment: SegmentFile,
 ) -> Result<Option<TailSegment>, OpenError> {
-    let SegmentFile { number, byte_len } = segment;
-    let file = disk.open(&segment_name(number))?;
-    match read_segment_header(&*file, store, number)? {
+    let SegmentFile { numbers, byte_len } = segment;
+    let (file, number) = (disk.open(&numbers.name())?, numbers.first);
+    match read_segment_header(&*file, store, numbers)? {
         Ok(header) => Ok(Some(TailSegment { number, byte_len, file, header, frames: Vec::new() })),
         Err(SegmentFault::Newer(found)) => Err(OpenError::NewerVersion { found, known: VERSION }),
         Err(SegmentFault::Broken) => Ok(None),
@@ -222,7 +221,7 @@ fn check_kinds(segments: &[TailSegment], persisted: FrameNumber) -> Result<(), O
 }
 
 fn must_be_used(disk: &dyn Disk, store: u128, segment: SegmentFile) -> Result<TailSegment, OpenError> {
-    open_segment(disk, store, segment)?.ok_or_else(|| broken_header(segment.number))
+    open_segment(disk, store, segment)?.ok_or_else(|| broken_header(segment.numbers.first))
 }
 
 /// The first frame of the oldest segment.
@@ -230,7 +229,7 @@ fn oldest_frame(disk: &dyn Disk, files: &Files, tail: &[TailSegment]) -> Result<
     let (Some(oldest), Some(first)) = (files.segments.first(), tail.first()) else {
         return Ok(FrameNumber(1));
     };
-    if oldest.number == first.number {
+    if oldest.numbers.contains(first.number) {
         return Ok(first.header.first_frame);
     }
     Ok(must_be_used(disk, files.store, *oldest)?.header.first_frame)
@@ -299,8 +298,8 @@ impl Rest {
     /// Looks through segments that were never begun, and tells what was cut.
     fn look(mut self, disk: &dyn Disk, spare: &[SegmentFile]) -> Result<Option<Cut>, OpenError> {
         for segment in spare {
-            let file = disk.open(&segment_name(segment.number))?;
-            self.look_in(&*file, segment.number, segment.byte_len, PAGE)?;
+            let file = disk.open(&segment.numbers.name())?;
+            self.look_in(&*file, segment.numbers.first, segment.byte_len, PAGE)?;
         }
         Ok(self.found.then_some(Cut { frame: self.frame, place: self.place, bytes: self.bytes }))
     }
