@@ -14,7 +14,6 @@ use super::Housekeeping;
 use super::format::SegmentNumbers;
 use super::sealed::Sealed;
 use super::segment::{Segment, Shared};
-use crate::crash;
 use crate::disk::DiskFile;
 use crate::limits::HOUSEKEEPING_JOBS_MAX;
 
@@ -252,8 +251,8 @@ impl Drop for Housekeeper {
 struct Worker {
     shared: Arc<Shared>,
     desk: Arc<Desk>,
-    /// Segments out of use whose files are still there, oldest first. They go in this order, each synced
-    /// before the next, so that a crash never leaves a gap.
+    /// Segments out of use whose files are still there, oldest first. They have lost their names, so it does not matter
+    /// when they go.
     retired: VecDeque<Arc<Segment>>,
     /// What comes from the writer's thread; without it the writer does the work itself.
     jobs: Option<Receiver<Job>>,
@@ -301,7 +300,6 @@ impl Worker {
                 self.note(sealed);
             }
             Job::Retire(segment) => {
-                crash::point("segment-release");
                 self.retired.push_back(segment);
                 let freed = self.free();
                 self.note(freed);
@@ -339,8 +337,8 @@ impl Worker {
         let disk = &self.shared.disk;
         let name = SegmentNumbers::one(number).name();
         let (file, byte_len) = if let Some(released) = self.reusable(byte_len) {
-            let file = disk.open(&released.numbers.name())?;
-            disk.rename(&released.numbers.name(), &name)?;
+            let file = disk.open(&released.numbers.released_name())?;
+            disk.rename(&released.numbers.released_name(), &name)?;
             self.retired.pop_front();
             (file, released.byte_len)
         } else {
@@ -393,8 +391,7 @@ impl Worker {
             && self.retired.front().is_some_and(|oldest| Arc::strong_count(oldest) == 1)
         {
             let Some(oldest) = self.retired.pop_front() else { break };
-            self.shared.disk.remove(&oldest.numbers.name())?;
-            self.shared.disk.sync_directory()?;
+            self.shared.disk.remove(&oldest.numbers.released_name())?;
         }
         Ok(())
     }

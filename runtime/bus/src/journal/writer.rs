@@ -186,12 +186,26 @@ impl Journal {
             if summary.last_frame > persisted || !may_drop(&summary) {
                 return Ok(released);
             }
-            let Some(segment) = self.shared.segments.write().pop_front() else { return Ok(released) };
+            let Some(segment) = self.shared.segment(summary.numbers.first) else { return Ok(released) };
+            let sealed = self.shared.sealed(&segment)?;
+            segment.be_replaced(sealed);
+            self.put_away(&segment).map_err(|error| ReleaseError::Stopped(self.poison(&error)))?;
+            self.shared.segments.write().pop_front();
             self.shared.forget(&segment);
             self.oldest = summary.last_frame.next();
             self.housekeeper.retire(segment);
             released += 1;
         }
+    }
+
+    /// Takes the name from a segment's file. Synced before anything else: found again by an opening, it would be in use,
+    /// with a hole behind it where later segments were settled as if it were gone. And before the next is released, so
+    /// that a crash never leaves a gap.
+    fn put_away(&self, segment: &Segment) -> std::io::Result<()> {
+        let disk = &self.shared.disk;
+        disk.rename(&segment.numbers.name(), &segment.numbers.released_name())?;
+        crash::point("segment-release");
+        disk.sync_directory()
     }
 
     /// Syncs, writes the closing frame that tells the next opening that nothing is missing, and syncs it.

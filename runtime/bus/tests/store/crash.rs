@@ -11,6 +11,8 @@ use crate::history::{Ended, run};
 use crate::model::Model;
 
 const STEPS: usize = 40;
+/// Steps of a history in which segments are joined.
+const MANY_STEPS: usize = 120;
 
 fn world(seed: u64, control: Control) -> World {
     let mut world = World::new(seed);
@@ -28,44 +30,81 @@ fn seeds() -> std::ops::Range<u64> {
     first..first + seeds
 }
 
-/// Runs the history of `seed` until call `crash_at`, and says what is wrong with what is found after it.
-fn crash(seed: u64, crash_at: u64, control: Control, sync: Sync) -> Result<(), String> {
-    let mut first = world(seed, control);
-    first.options.sync = sync;
-    first.disk.crash_at(crash_at);
-    let ended = match first.open() {
-        Ok(store) => run(&first, &store, seed, STEPS, Model::default()),
-        Err(_) => Ended { may_be_found: vec![Model::default()], oldest_flush: None },
-    };
-    let mut random = Random::new(seed ^ crash_at << 32);
-    let second = survivor(&first, &ended, &mut random);
+/// A history: the same for the same seed.
+#[derive(Clone, Copy)]
+struct History {
+    seed: u64,
+    steps: usize,
+    sync: Sync,
+    control: Control,
+}
 
-    // Sometimes the power goes again, while the store is opened. The tables stay as they were found.
-    let second = if random.one_in(3) {
-        second.disk.crash_at(random.below(20));
-        drop(second.open());
-        let found = second.tables.flushes().len().checked_sub(1);
-        survivor(&second, &Ended { oldest_flush: found, ..Ended::default() }, &mut random)
-    } else {
-        second
-    };
-    let store = second.open().map_err(|error| format!("cannot be opened: {error}"))?;
-    let mut differences = Vec::new();
-    let found = ended.may_be_found.iter().find(|model| {
-        model.compare(&store).inspect_err(|difference| differences.push(difference.clone())).is_ok()
-    });
-    let found = found.ok_or_else(|| format!("what is found was never acknowledged: {differences:?}"))?;
-
-    // It goes on, is closed, and opens as it was.
-    let ended = run(&second, &store, seed + 1_000, 8, found.clone());
-    store.close().map_err(|error| error.to_string())?;
-    drop(store);
-    let store = second.open().map_err(|error| format!("cannot be opened after a close: {error}"))?;
-    if !store.recovery().clean {
-        return Err("a clean stop was not recognised".to_owned());
+impl History {
+    fn world(self) -> World {
+        let mut world = world(self.seed, self.control);
+        world.options.sync = self.sync;
+        world
     }
-    let last = ended.may_be_found.last().ok_or("a history ends somewhere")?;
-    last.compare(&store).map_err(|difference| format!("after a close: {difference}"))
+
+    /// The calls of the disk that it makes, and the segments that are joined in it.
+    fn calls(self) -> (u64, u64) {
+        let world = self.world();
+        let store = world.open().unwrap();
+        let ended = run(&world, &store, self.seed, self.steps, Model::default());
+        ended.may_be_found.last().unwrap().compare(&store).unwrap();
+        (world.disk.calls(), store.metrics().segments_joined)
+    }
+
+    /// Cuts the power at every `each`th call; how many times.
+    fn cut(self, each: usize) -> u64 {
+        let (seed, (calls, _)) = (self.seed, self.calls());
+        let mut cuts = 0;
+        for crash_at in (0..calls).rev().step_by(each) {
+            self.crash(crash_at)
+                .unwrap_or_else(|error| panic!("seed {seed}, cut at call {crash_at} of {calls}: {error}"));
+            cuts += 1;
+        }
+        cuts
+    }
+
+    /// Runs it until call `crash_at`, and says what is wrong with what is found after it.
+    fn crash(self, crash_at: u64) -> Result<(), String> {
+        let (first, seed) = (self.world(), self.seed);
+        first.disk.crash_at(crash_at);
+        let ended = match first.open() {
+            Ok(store) => run(&first, &store, seed, self.steps, Model::default()),
+            Err(_) => Ended { may_be_found: vec![Model::default()], oldest_flush: None },
+        };
+        let mut random = Random::new(seed ^ crash_at << 32);
+        let second = survivor(&first, &ended, &mut random);
+
+        // Sometimes the power goes again, while the store is opened. The tables stay as they were found.
+        let second = if random.one_in(3) {
+            second.disk.crash_at(random.below(20));
+            drop(second.open());
+            let found = second.tables.flushes().len().checked_sub(1);
+            survivor(&second, &Ended { oldest_flush: found, ..Ended::default() }, &mut random)
+        } else {
+            second
+        };
+        let store = second.open().map_err(|error| format!("cannot be opened: {error}"))?;
+        let mut differences = Vec::new();
+        let found = ended.may_be_found.iter().find(|model| {
+            model.compare(&store).inspect_err(|difference| differences.push(difference.clone())).is_ok()
+        });
+        let found = found.ok_or_else(|| format!("what is found was never acknowledged: {differences:?}"))?;
+
+        // It goes on, is closed, and opens as it was.
+        let ended = run(&second, &store, seed + 1_000, 8, found.clone());
+        store.close().map_err(|error| error.to_string())?;
+        drop(store);
+        let store = second.open().map_err(|error| format!("cannot be opened after a close: {error}"))?;
+        if !store.recovery().clean {
+            return Err("a clean stop was not recognised".to_owned());
+        }
+        let last = ended.may_be_found.last().ok_or("a history ends somewhere")?;
+        last.compare(&store).map_err(|difference| format!("after a close: {difference}"))
+    }
 }
 
 /// The world after the cut: the tables come back at any flush that is not older than what was released.
@@ -77,25 +116,11 @@ fn survivor(world: &World, ended: &Ended, random: &mut Random) -> World {
     world.after_crash(random.draw(), flush)
 }
 
-/// The calls of the disk that the history of `seed` makes.
-fn calls(seed: u64, sync: Sync) -> u64 {
-    let mut world = world(seed, Control::Sound);
-    world.options.sync = sync;
-    let store = world.open().unwrap();
-    let ended = run(&world, &store, seed, STEPS, Model::default());
-    ended.may_be_found.last().unwrap().compare(&store).unwrap();
-    world.disk.calls()
-}
-
 fn cut_everywhere(sync: Sync) {
     let mut cuts = 0;
     for seed in seeds() {
-        let calls = calls(seed, sync);
-        for crash_at in 0..calls {
-            crash(seed, crash_at, Control::Sound, sync)
-                .unwrap_or_else(|error| panic!("seed {seed}, cut at call {crash_at} of {calls}: {error}"));
-            cuts += 1;
-        }
+        let history = History { seed, steps: STEPS, sync, control: Control::Sound };
+        cuts += history.cut(1);
     }
     println!("{cuts} cuts");
 }
@@ -110,11 +135,24 @@ fn a_cut_between_syncs_takes_whole_groups_from_the_end_and_nothing_that_was_sync
     cut_everywhere(Sync::Every(Duration::from_hours(1)));
 }
 
+#[test]
+fn so_it_is_in_a_long_history_in_which_segments_are_joined() {
+    let is_long = std::env::var("TIDEMILL_LONG").is_ok();
+    let (mut cuts, mut all_joined) = (0, 0);
+    for seed in if is_long { 1..20 } else { 2..3 } {
+        let history = History { seed, steps: MANY_STEPS, sync: Sync::Always, control: Control::Sound };
+        all_joined += history.calls().1;
+        cuts += history.cut(if is_long { 1 } else { 4 });
+    }
+    println!("{cuts} cuts, {all_joined} joined");
+    assert!(all_joined > 0);
+}
+
 /// Whether the suite finds the fault.
 fn finds(control: Control) -> bool {
     (1..12).any(|seed| {
-        let found = (0..calls(seed, Sync::Always))
-            .find_map(|crash_at| crash(seed, crash_at, control, Sync::Always).err());
+        let history = History { seed, steps: STEPS, sync: Sync::Always, control };
+        let found = (0..history.calls().0).find_map(|crash_at| history.crash(crash_at).err());
         found.inspect(|error| println!("{control:?}, seed {seed}: {error}")).is_some()
     })
 }

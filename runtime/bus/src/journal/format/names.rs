@@ -7,6 +7,7 @@ pub const STORE_NEW: &str = "STORE.new";
 
 const SEGMENT: &str = ".segment";
 const NEW: &str = ".new";
+const RELEASED: &str = ".old";
 const DIGITS: usize = 20;
 
 /// The numbers of the segments that a file stands for: one, or several that were joined.
@@ -44,6 +45,11 @@ impl SegmentNumbers {
         self.name() + NEW
     }
 
+    /// The name of the file when its segments are released, until it is used again or removed.
+    pub fn released_name(self) -> String {
+        self.name() + RELEASED
+    }
+
     /// The numbers in the name of a complete file.
     pub fn of_name(name: &str) -> Option<Self> {
         let numbers = name.strip_suffix(SEGMENT)?;
@@ -58,9 +64,10 @@ fn number_of(digits: &str) -> Option<u64> {
     is_number.then(|| digits.parse().ok())?
 }
 
-/// Whether the file is what a crash left of something that was never put in place.
+/// Whether the file is what a crash left of something that was never put in place, or is no longer.
 pub fn is_leftover(name: &str) -> bool {
-    name == STORE_NEW || name.strip_suffix(NEW).and_then(SegmentNumbers::of_name).is_some()
+    let segment = name.strip_suffix(NEW).or_else(|| name.strip_suffix(RELEASED));
+    name == STORE_NEW || segment.and_then(SegmentNumbers::of_name).is_some()
 }
 
 #[cfg(test)]
@@ -72,7 +79,8 @@ mod tests {
         for (first, last) in [(17, 17), (17, 18), (1, u64::MAX), (u64::MAX, u64::MAX)] {
             let numbers = SegmentNumbers { first, last };
             assert_eq!(SegmentNumbers::of_name(&numbers.name()), Some(numbers));
-            assert!(is_leftover(&numbers.new_name()) && !is_leftover(&numbers.name()));
+            assert!(is_leftover(&numbers.new_name()) && is_leftover(&numbers.released_name()));
+            assert!(!is_leftover(&numbers.name()));
         }
         let backwards = SegmentNumbers { first: 3, last: 2 }.name();
         let twice = format!("{0:020}-{0:020}.segment", 4);
