@@ -148,6 +148,19 @@ fn so_it_is_in_a_long_history_in_which_segments_are_joined() {
     assert!(all_joined > 0);
 }
 
+#[test]
+fn long_histories_are_found_again_by_a_plain_opening() {
+    for seed in 1..30 {
+        let history = History { seed, steps: MANY_STEPS, sync: Sync::Always, control: Control::Sound };
+        let world = history.world();
+        let store = world.open().unwrap();
+        let ended = run(&world, &store, seed, history.steps, Model::default());
+        drop(store);
+        let compared = ended.may_be_found.last().unwrap().compare(&world.open().unwrap());
+        assert_eq!(compared, Ok(()), "seed {seed}");
+    }
+}
+
 /// Whether the suite finds the fault.
 fn finds(control: Control) -> bool {
     (1..12).any(|seed| {

@@ -144,14 +144,20 @@ impl Run<'_> {
                 let Some(source) = self.source() else { return };
                 let handler = self.maybe.handlers[name];
                 let key = (driver(handler, source.partition.0), source.topic);
-                // Back to the beginning of what is kept, or to where nothing is held back.
+                // Back to the beginning of what is kept, or to where nothing is held back. Of a compacted topic some
+                // of what lies behind the beginning may be gone.
                 let range = self.store.range(source);
                 let Ok(range) = range else { return };
-                let next = if self.random.one_in(2) { range.start } else { range.end };
+                let goes_back = self.random.one_in(2) && !self.is_keyed(source);
+                let next = if goes_back { range.start } else { range.end };
                 self.maybe.progress.insert(key, Progress { next, ..Progress::default() });
                 self.admin(self.store.seek(name, source, next));
             }
         }
+    }
+
+    fn is_keyed(&self, source: TopicPartition) -> bool {
+        self.maybe.topics.get(KEYED).is_some_and(|(id, _)| *id == source.topic)
     }
 
     /// A partition of a living topic.
@@ -200,7 +206,7 @@ impl Run<'_> {
             values.push(value);
         }
         let mut columns = Columns::default();
-        let is_keyed = self.maybe.topics.get(KEYED).is_some_and(|(id, _)| *id == target.topic);
+        let is_keyed = self.is_keyed(target);
         for value in &values {
             let key = is_keyed.then(|| key_of(value));
             columns.push(Event {
