@@ -67,7 +67,7 @@ fn blocks(partitions: u32) -> Vec<PlacedBlock> {
             }
             let target = TopicPartition { topic: TopicId(1), partition: Partition(partition) };
             let block = NewBlock { target, columns: Arc::new(columns), cause: None, body_crc: 0 };
-            PlacedBlock { block, first: Offset(0), append_time: 0 }
+            PlacedBlock { block, first: Offset(0), append_time: 0, compressed: None }
         })
         .collect()
 }

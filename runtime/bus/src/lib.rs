@@ -32,5 +32,5 @@ pub use check::check;
 pub use ids::{DriverKey, FrameNumber, HandlerId, Lane, Offset, Partition, TopicId, TopicPartition};
 pub use log::Log;
 pub use store::{Store, StoreOptions};
-pub use topics::{Policy, TopicSettings};
+pub use topics::{Compression, Policy, TopicSettings};
 pub use transaction::Transaction;

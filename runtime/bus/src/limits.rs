@@ -48,6 +48,8 @@ pub const PARTITIONS_MAX: u32 = 10_000;
 
 /// Most bytes of the body of a block that is committed: a reader takes a block as a whole.
 pub const NEW_BLOCK_BYTES_MAX: usize = 8 * MIB;
+/// Bytes of a body below which it is not compressed: the names that events repeat fill more than that.
+pub const COMPRESSED_BYTES_MIN: usize = 512;
 /// Most bytes of a transaction: it must fit a frame, and a frame a segment.
 pub const TRANSACTION_BYTES_MAX: usize = 32 * MIB;
 /// Bytes after which a group is closed: what waits is then synced without it. Sixteen syncs' worth of the

@@ -26,7 +26,7 @@ static SOUND: LazyLock<FakeDisk> = LazyLock::new(|| {
         columns.push(Event { time: 0, key: None, headers: &[], value: Some(&[7; 100]) });
         let body_crc = body_crc(&columns, None);
         let block = NewBlock { target: SOURCE, columns: Arc::new(columns), cause: None, body_crc };
-        let blocks = [PlacedBlock { block, first: Offset(offset), append_time: 0 }];
+        let blocks = [PlacedBlock { block, first: Offset(offset), append_time: 0, compressed: None }];
         let deltas = [Delta { owner: driver(offset), bytes: b"delta" }];
         journal.append(FrameParts { blocks: &blocks, deltas: &deltas }).expect("the disk is sound");
         journal.sync().expect("the disk is sound");

@@ -2,12 +2,13 @@
 
 mod batch;
 mod columns;
+mod compress;
 mod pack;
 mod stored;
 
 pub use batch::Batch;
 pub use columns::{Columns, ColumnsError, Event, Events, body_crc, header};
-pub(crate) use pack::unpack;
+pub use compress::Compressed;
 pub use pack::{pack, pack_nothing};
 pub(crate) use stored::body_slices_of;
 pub use stored::{Block, BlockHeader, Body, BrokenBlock, CauseHeader, HEADER_BYTES, body_slices};

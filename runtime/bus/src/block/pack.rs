@@ -1,8 +1,10 @@
 //! The packed body of a block of which events are gone: those that are left, each with its offset. Compaction writes
 //! it. The bytes are described in `FORMAT.md`.
 
+use std::io::IoSlice;
 use std::sync::Arc;
 
+use super::compress::Compressed;
 use super::stored::Body;
 use super::{Block, BlockHeader, BrokenBlock, Columns, body_slices_of};
 use crate::Offset;
@@ -13,7 +15,7 @@ use crate::transaction::Cause;
 const PREFIX_BYTES: usize = 8;
 
 /// The block with the events that `keeps` wants, each named by its place among those that it has: its new header, and
-/// its body.
+/// its body, which is compressed if the block's was and it is still worth it.
 pub fn pack(block: &Block, mut keeps: impl FnMut(usize) -> bool) -> (BlockHeader, Vec<u8>) {
     let (mut offsets, mut columns, mut causes) = (Vec::new(), Columns::default(), Vec::new());
     for (index, event) in block.columns.iter().enumerate() {
@@ -31,7 +33,12 @@ pub fn pack(block: &Block, mut keeps: impl FnMut(usize) -> bool) -> (BlockHeader
     for part in body_slices_of(&columns, &causes) {
         body.extend_from_slice(&part);
     }
-    (of_body(block.header, &body), body)
+    let header = of_body(block.header, &body);
+    let compressed = block.header.is_compressed.then(|| Compressed::of(&[IoSlice::new(&body)])).flatten();
+    match compressed {
+        Some(compressed) => (header.compressed(&compressed), compressed.into_bytes()),
+        None => (header, body),
+    }
 }
 
 /// The header and the body of a block of which nothing is left: it keeps the offsets from being a hole.
@@ -42,14 +49,12 @@ pub fn pack_nothing(header: BlockHeader) -> (BlockHeader, Vec<u8>) {
 
 fn of_body(header: BlockHeader, body: &[u8]) -> BlockHeader {
     let data_bytes = u32::try_from(body.len()).expect("blocks are bounded far below 4 GiB");
-    BlockHeader { data_bytes, is_packed: true, body_crc: crc32c::crc32c(body), ..header }
+    let body_crc = crc32c::crc32c(body);
+    BlockHeader { data_bytes, is_packed: true, is_compressed: false, body_crc, ..header }
 }
 
-/// The block with this packed body, if it is the one that the header was written for.
-pub(crate) fn unpack(header: BlockHeader, body: &[u8]) -> Result<Block, BrokenBlock> {
-    if crc32c::crc32c(body) != header.body_crc {
-        return Err(BrokenBlock::Body);
-    }
+/// The block with this packed body, whose bytes are known to be those that were written.
+pub(super) fn unpack(header: BlockHeader, body: &[u8]) -> Result<Block, BrokenBlock> {
     let short = BrokenBlock::Packed("too few bytes");
     let mut reader = Reader::new(body);
     let (Some(left), Some(data_bytes)) = (reader.u32(), reader.u32()) else { return Err(short) };

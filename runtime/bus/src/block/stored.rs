@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::{Columns, ColumnsError, body_crc, unpack};
+use super::compress::{Compressed, decompress};
+use super::pack::unpack;
+use super::{Columns, ColumnsError, body_crc};
 use crate::bytes::Reader;
 use crate::limits::BLOCK_BYTES_MAX;
 use crate::transaction::{Cause, NewBlock};
@@ -19,6 +21,7 @@ const MAGIC: u32 = u32::from_le_bytes(*b"TMBK");
 const VERSION: u16 = 1;
 const FLAG_CAUSE: u16 = 1;
 const FLAG_PACKED: u16 = 2;
+const FLAG_COMPRESSED: u16 = 4;
 /// Bytes of magic and CRC, which the CRC does not cover.
 const CRC_FROM: usize = 8;
 
@@ -33,13 +36,15 @@ pub struct BlockHeader {
     pub append_time: i64,
     /// Number of events, at least one, with those that are gone.
     pub count: u32,
-    /// Bytes of the columns' data; of the whole body, if it is packed.
+    /// Bytes of the columns' data; of the whole body, if it is packed or compressed.
     pub data_bytes: u32,
     /// Whether the body is packed: see the module `pack`.
     pub is_packed: bool,
+    /// Whether the body is compressed: see the module `compress`.
+    pub is_compressed: bool,
     /// What the events were emitted for; `None` for events from outside.
     pub cause: Option<CauseHeader>,
-    /// CRC32C of the body, as [`super::body_crc`] counts it.
+    /// CRC32C of the body as it is stored; of columns as [`super::body_crc`] counts it.
     pub body_crc: u32,
 }
 
@@ -85,6 +90,9 @@ pub enum BrokenBlock {
     /// The body is what was written, and is no packed one.
     #[error("its packed body has {0}")]
     Packed(&'static str),
+    /// The body is what was written, and is no compressed one.
+    #[error("its compressed body has {0}")]
+    Compressed(&'static str),
     /// The body is what was written, and contradicts itself.
     #[error(transparent)]
     Columns(#[from] ColumnsError),
@@ -101,6 +109,7 @@ impl BlockHeader {
             count: bounded(block.columns.len()),
             data_bytes: bounded(block.columns.data.len()),
             is_packed: false,
+            is_compressed: false,
             cause: block.cause.as_ref().map(|cause| CauseHeader {
                 handler: cause.handler,
                 source: cause.source,
@@ -110,6 +119,23 @@ impl BlockHeader {
         }
     }
 
+    /// The header of the same block, whose body is stored so.
+    #[must_use]
+    pub fn compressed(self, body: &Compressed) -> Self {
+        let data_bytes = u32::try_from(body.bytes().len()).expect("blocks are bounded far below 4 GiB");
+        Self { data_bytes, is_compressed: true, body_crc: body.crc(), ..self }
+    }
+
+    /// Whether the columns are stored as they are.
+    pub fn is_plain(&self) -> bool {
+        !(self.is_packed || self.is_compressed)
+    }
+
+    /// Bytes of an event in the columns, and in the causes if there are any.
+    fn bytes_per_event(&self) -> u64 {
+        (Columns::BYTES_PER_EVENT + if self.cause.is_some() { 4 } else { 0 }) as u64
+    }
+
     /// The offset after the last event.
     pub fn end(&self) -> Offset {
         self.first.plus(self.count.into())
@@ -117,8 +143,7 @@ impl BlockHeader {
 
     /// Bytes of the header and the body, without the padding that follows.
     pub fn byte_len(&self) -> u64 {
-        let per_event = Columns::BYTES_PER_EVENT + if self.cause.is_some() { 4 } else { 0 };
-        let columns = if self.is_packed { 0 } else { u64::from(self.count) * per_event as u64 };
+        let columns = if self.is_plain() { u64::from(self.count) * self.bytes_per_event() } else { 0 };
         HEADER_BYTES as u64 + columns + u64::from(self.data_bytes)
     }
 
@@ -134,7 +159,9 @@ impl BlockHeader {
         let mut bytes = [0; HEADER_BYTES];
         bytes[0..4].copy_from_slice(&MAGIC.to_le_bytes());
         bytes[8..10].copy_from_slice(&VERSION.to_le_bytes());
-        let flags = u16::from(self.cause.is_some()) * FLAG_CAUSE + u16::from(self.is_packed) * FLAG_PACKED;
+        let flags = u16::from(self.cause.is_some()) * FLAG_CAUSE
+            + u16::from(self.is_packed) * FLAG_PACKED
+            + u16::from(self.is_compressed) * FLAG_COMPRESSED;
         bytes[10..12].copy_from_slice(&flags.to_le_bytes());
         bytes[12..16].copy_from_slice(&self.count.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.target.topic.0.to_le_bytes());
@@ -194,6 +221,7 @@ impl BlockHeader {
             count,
             data_bytes,
             is_packed: flags & FLAG_PACKED != 0,
+            is_compressed: flags & FLAG_COMPRESSED != 0,
             cause: (flags & FLAG_CAUSE != 0).then_some(cause),
             body_crc,
         })
@@ -256,12 +284,17 @@ impl Body {
         (self.columns, self.causes)
     }
 
-    /// The block, if the body is the one that the header was written for.
+    /// The block, if the body is the one that the header was written for, which is plain.
     pub fn into_block(self, header: BlockHeader) -> Result<Block, BrokenBlock> {
         let causes = header.cause.map(|_| self.causes.as_slice());
         if body_crc(&self.columns, causes) != header.body_crc {
             return Err(BrokenBlock::Body);
         }
+        self.into_checked(header)
+    }
+
+    /// The block, if the columns agree with each other.
+    fn into_checked(self, header: BlockHeader) -> Result<Block, BrokenBlock> {
         self.columns.check()?;
         let cause = header.cause.map(|cause| {
             let CauseHeader { handler, source, first } = cause;
@@ -275,21 +308,36 @@ impl Block {
     /// Reads a block from the front of `bytes`.
     pub fn decode(bytes: &[u8]) -> Result<Self, BrokenBlock> {
         let header = BlockHeader::decode(bytes)?;
-        let mut rest = Reader::new(&bytes[HEADER_BYTES..]);
         let body_bytes = usize::try_from(header.byte_len()).unwrap_or(usize::MAX) - HEADER_BYTES;
-        if rest.take(body_bytes).is_none() {
-            return Err(BrokenBlock::Short);
+        let body = Reader::new(&bytes[HEADER_BYTES..]).take(body_bytes).ok_or(BrokenBlock::Short)?;
+        Self::of_body(header, body)
+    }
+
+    /// The block with this body as it is stored, if it is the one that the header was written for.
+    pub(crate) fn of_body(header: BlockHeader, body: &[u8]) -> Result<Self, BrokenBlock> {
+        if crc32c::crc32c(body) != header.body_crc {
+            return Err(BrokenBlock::Body);
         }
+        let decompressed;
+        let body = if header.is_compressed {
+            decompressed = decompress(body)?;
+            &decompressed
+        } else {
+            body
+        };
         if header.is_packed {
-            return unpack(header, bytes.get(HEADER_BYTES..HEADER_BYTES + body_bytes).unwrap_or_default());
+            return unpack(header, body);
         }
-        let mut rest = Reader::new(&bytes[HEADER_BYTES..]);
-        let mut body = Body::new(header.count, header.data_bytes, header.cause.map_or(0, |_| header.count));
+        let columns = u64::from(header.count) * header.bytes_per_event();
+        let data_bytes = (body.len() as u64).checked_sub(columns).and_then(|bytes| u32::try_from(bytes).ok());
+        let data_bytes = data_bytes.ok_or(BrokenBlock::Short)?;
+        let mut rest = Reader::new(body);
+        let mut body = Body::new(header.count, data_bytes, header.cause.map_or(0, |_| header.count));
         for part in &mut body.slices() {
             let len = part.len();
             part.copy_from_slice(rest.take(len).ok_or(BrokenBlock::Short)?);
         }
-        body.into_block(header)
+        body.into_checked(header)
     }
 }
 
@@ -343,6 +391,28 @@ mod tests {
             prop_assert_eq!(block.header, BlockHeader::of(&written, Offset(70), -5));
             prop_assert_eq!(&block.columns, &written.columns);
             prop_assert_eq!(&block.cause, &written.cause);
+        }
+
+        #[test]
+        fn a_compressed_block_comes_back_and_a_flipped_bit_is_found(
+            values in proptest::collection::vec(0..9_usize, 60..90),
+            causes in any::<bool>(),
+            bit in any::<prop::sample::Index>(),
+        ) {
+            let values: Vec<_> = values.into_iter().map(|len| (len > 0).then(|| vec![b'x'; len])).collect();
+            let written = new_block(&values, causes);
+            let body = Compressed::of(&body_slices(&written)).unwrap();
+            let header = BlockHeader::of(&written, Offset(70), -5).compressed(&body);
+            let mut bytes = Vec::new();
+            header.encode(&mut bytes);
+            bytes.extend_from_slice(body.bytes());
+            prop_assert_eq!(bytes.len() as u64, header.byte_len());
+            let block = Block::decode(&bytes).unwrap();
+            prop_assert_eq!(block.header, header);
+            prop_assert_eq!((&block.columns, &block.cause), (&written.columns, &written.cause));
+            let bit = bit.index(bytes.len() * 8);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(Block::decode(&bytes).is_err());
         }
 
         #[test]

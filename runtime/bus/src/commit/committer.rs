@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 use super::admin::{self, AdminDone, AdminOp};
 use super::check::check;
 use super::contain::contained;
+use super::handed_in::HandedIn;
 use super::metrics::micros;
 use super::once::Known;
 use super::queue::Waiting;
 use super::room::Mark;
+use crate::block::Compressed;
 use crate::journal::{
     AppendError, Delta, FrameParts, Journal, PlacedBlock, ReleaseError, SegmentSummary, Settled,
 };
@@ -118,11 +120,12 @@ impl Committer {
 
     /// Checks a transaction and gives it its place in the group.
     fn prepare(&mut self, waiting: Waiting, now_ms: i64) -> Entry {
-        let Waiting { transaction, known, answer, bytes, since } = waiting;
+        let Waiting { handed_in: HandedIn { transaction, known, compressed }, answer, bytes, since } =
+            waiting;
         let driver = transaction.driver;
         let outcome = match self.admit(&transaction, known.as_ref(), (bytes, now_ms)) {
             Ok(Some(repeated)) => Outcome::Committed(repeated),
-            Ok(None) => Outcome::Committed(self.place(transaction, now_ms)),
+            Ok(None) => Outcome::Committed(self.place(transaction, compressed, now_ms)),
             Err(abort) => {
                 // What the driver built on this one must not be committed either. An epoch ends once.
                 let groups = &self.shared.view.groups;
@@ -201,16 +204,25 @@ impl Committer {
     }
 
     /// Gives the blocks their offsets and writes the deltas.
-    fn place(&mut self, transaction: Transaction, append_time: i64) -> Receipt {
+    fn place(
+        &mut self,
+        transaction: Transaction,
+        compressed: Vec<Option<Compressed>>,
+        append_time: i64,
+    ) -> Receipt {
         let Transaction { driver, blocks, progress, state, once, producer, .. } = transaction;
         let mut runs = Vec::new();
-        for block in blocks.into_iter().filter(|block| !block.columns.is_empty()) {
+        let compressed = compressed.into_iter().chain(std::iter::repeat(None));
+        for (block, compressed) in blocks.into_iter().zip(compressed) {
+            if block.columns.is_empty() {
+                continue;
+            }
             let first = self.shared.view.tails.place(block.target, block.columns.len());
             if driver.is_none() {
                 let count = u32::try_from(block.columns.len()).expect("a block is bounded far below 2^32");
                 runs.push(Run { partition: block.target.partition, offset: first, count });
             }
-            self.group.blocks.push(PlacedBlock { block, first, append_time });
+            self.group.blocks.push(PlacedBlock { block, first, append_time, compressed });
         }
         join(&mut runs);
         if progress.is_none() && state.is_empty() && once.is_none() && producer.is_none() {
@@ -257,7 +269,7 @@ impl Committer {
             }
             Err(AppendError::Prepare(error)) => return Err(Abort::Full(error.to_string().into())),
         };
-        let blocks: usize = self.group.blocks.iter().map(|placed| placed.block.byte_len()).sum();
+        let blocks: usize = self.group.blocks.iter().map(PlacedBlock::body_len).sum();
         self.shared.meter.frames.add(1);
         self.shared.meter.frame_bytes.add((blocks + self.group.bytes.len()) as u64);
         self.unsynced_since.get_or_insert_with(Instant::now);

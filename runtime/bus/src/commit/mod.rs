@@ -6,6 +6,7 @@ mod check;
 mod committer;
 mod contain;
 mod groups;
+mod handed_in;
 mod metrics;
 mod once;
 mod producer;

@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::admin::{AdminDone, AdminOp};
-use super::once::Known;
-use crate::Transaction;
+use super::handed_in::HandedIn;
 use crate::limits::{DRIVERS_BYTES_MAX, GROUP_BYTES_MAX, QUEUE_LEN_MAX};
 use crate::log::{Abort, AdminError, Answer};
 
@@ -18,9 +17,7 @@ pub(crate) type AdminReply = SyncSender<Result<AdminDone, AdminError>>;
 
 /// A transaction that waits.
 pub(crate) struct Waiting {
-    pub(crate) transaction: Transaction,
-    /// What was known of its idempotency key when it was handed in.
-    pub(crate) known: Option<Known>,
+    pub(crate) handed_in: HandedIn,
     pub(crate) answer: Answer,
     pub(crate) bytes: usize,
     pub(crate) since: Instant,
@@ -86,20 +83,20 @@ impl Queue {
     }
 
     /// Takes a transaction in, to be answered by the committer; after the close it is answered at once.
-    pub(crate) fn submit(&self, transaction: Transaction, known: Option<Known>, answer: Answer) {
+    pub(crate) fn submit(&self, handed_in: HandedIn, answer: Answer) {
         let mut state = self.state.lock();
         if state.is_closed {
             drop(state);
             answer.send(crate::log::Outcome::Aborted(Abort::Closing));
             return;
         }
-        let bytes = transaction.byte_len();
-        let (lane, bytes_max) = match transaction.driver {
+        let bytes = handed_in.transaction.byte_len();
+        let (lane, bytes_max) = match handed_in.transaction.driver {
             Some(_) => (&mut state.drivers, DRIVERS_BYTES_MAX),
             None => (&mut state.publishers, self.publishers_bytes_max),
         };
         if lane.has_room(bytes, bytes_max) {
-            lane.push(Waiting { transaction, known, answer, bytes, since: Instant::now() });
+            lane.push(Waiting { handed_in, answer, bytes, since: Instant::now() });
         } else {
             state.refused.push(answer);
         }

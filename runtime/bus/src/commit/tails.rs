@@ -202,7 +202,7 @@ mod tests {
         columns.push(Event { time: 0, key: None, headers: &[], value: Some(&vec![0; bytes]) });
         let block = NewBlock { target, columns: Arc::new(columns), cause: None, body_crc: 0 };
         let first = tails.place(target, 1);
-        tails.publish(&PlacedBlock { block, first, append_time: 5 });
+        tails.publish(&PlacedBlock { block, first, append_time: 5, compressed: None });
     }
 
     #[test]

@@ -5,13 +5,12 @@ use std::io::IoSlice;
 use std::ops::Range;
 
 use super::format::{FrameHeader, PAGE, PAGE_BYTES, SectionHeader, SegmentHeader, kind};
-use super::frame::FrameParts;
+use super::frame::{FrameParts, PlacedBlock};
 use super::sealed::LastFrame;
 use crate::DriverKey;
-use crate::block::{BlockHeader, HEADER_BYTES, body_slices};
+use crate::block::{BlockHeader, body_slices};
 use crate::bytes::align;
 use crate::limits::BODY_COPY_BYTES_MAX;
-use crate::transaction::NewBlock;
 
 /// Zeros that follow a frame up to the next page: a page written whole need not be read first.
 static ZEROS: [u8; PAGE_BYTES] = [0; PAGE_BYTES];
@@ -54,15 +53,10 @@ pub(super) struct FrameIdentity {
 
 /// Bytes of a frame with these parts, up to the next page; what the frame will take of its segment.
 pub(super) fn paged_len(parts: FrameParts<'_>) -> u64 {
-    let blocks = parts.blocks.iter().map(|placed| align(stored_len(&placed.block), 8));
+    let blocks = parts.blocks.iter().map(|placed| align(placed.stored_len(), 8));
     let deltas = parts.deltas.iter().map(|delta| align(delta.bytes.len() as u64, 8));
     let header = FrameHeader::padded_len(section_count(parts));
     align(header + blocks.sum::<u64>() + deltas.sum::<u64>(), PAGE)
-}
-
-/// Bytes of a block with its header.
-pub(super) fn stored_len(block: &NewBlock) -> u64 {
-    HEADER_BYTES as u64 + block.byte_len() as u64
 }
 
 /// A frame without parts is a closing one, which says so in a section.
@@ -106,7 +100,7 @@ impl Assembler {
         for piece in &self.pieces {
             match piece {
                 Piece::Buffer(range) => slices.push(IoSlice::new(&self.buffer[range.clone()])),
-                Piece::Body(index) => slices.extend(body_slices(&parts.blocks[*index].block)),
+                Piece::Body(index) => slices.extend(body_of(&parts.blocks[*index])),
                 Piece::Delta(index) => slices.push(IoSlice::new(parts.deltas[*index].bytes)),
                 Piece::Zeros(len) => slices.push(IoSlice::new(&ZEROS[..*len])),
             }
@@ -119,15 +113,15 @@ impl Assembler {
         let mut elsewhere = 0;
         let (mut crc, start) = (0, self.buffer.len());
         for (index, block) in parts.blocks.iter().enumerate() {
-            let header = BlockHeader::of(&block.block, block.first, block.append_time);
+            let header = block.header();
             assert!(header.count > 0, "a block has an event");
             let at = self.buffer.len();
             header.encode(&mut self.buffer);
             crc = crc32c::crc32c_append(crc, &self.buffer[at..]);
             placed(&header, (at + elsewhere) as u64);
-            let body = block.block.byte_len();
+            let body = block.body_len();
             if body <= BODY_COPY_BYTES_MAX {
-                for part in body_slices(&block.block) {
+                for part in body_of(block) {
                     self.buffer.extend_from_slice(&part);
                 }
             } else {
@@ -180,6 +174,15 @@ impl Assembler {
         let zeros = usize::try_from(align(len as u64, 8)).unwrap_or(0) - len;
         self.buffer.extend_from_slice(&ZEROS[..zeros]);
     }
+}
+
+/// The body of a block as pieces of the write.
+fn body_of(placed: &PlacedBlock) -> impl Iterator<Item = IoSlice<'_>> {
+    let (compressed, plain) = match &placed.compressed {
+        Some(body) => (Some(IoSlice::new(body.bytes())), None),
+        None => (None, Some(body_slices(&placed.block))),
+    };
+    compressed.into_iter().chain(plain.into_iter().flatten())
 }
 
 fn section(kind: u16, crc: u32, owner: DriverKey, byte_len: u64) -> SectionHeader {

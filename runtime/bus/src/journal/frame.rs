@@ -1,7 +1,7 @@
 //! What goes into a frame and what comes out of one when it is replayed. Knows no bytes.
 
 use super::Lost;
-use crate::block::BlockHeader;
+use crate::block::{BlockHeader, Compressed, HEADER_BYTES};
 use crate::transaction::NewBlock;
 use crate::{DriverKey, Offset};
 
@@ -24,6 +24,26 @@ pub struct PlacedBlock {
     /// Its append time, in milliseconds since the Unix epoch; never less than that of the block before it in
     /// its partition.
     pub append_time: i64,
+    /// Its body as it is to be stored, if that is not as it is.
+    pub compressed: Option<Compressed>,
+}
+
+impl PlacedBlock {
+    /// Its header.
+    pub(super) fn header(&self) -> BlockHeader {
+        let header = BlockHeader::of(&self.block, self.first, self.append_time);
+        self.compressed.as_ref().map_or(header, |body| header.compressed(body))
+    }
+
+    /// Bytes of the body on disk.
+    pub(crate) fn body_len(&self) -> usize {
+        self.compressed.as_ref().map_or_else(|| self.block.byte_len(), |body| body.bytes().len())
+    }
+
+    /// Bytes on disk, with the header.
+    pub(super) fn stored_len(&self) -> u64 {
+        (HEADER_BYTES + self.body_len()) as u64
+    }
 }
 
 /// A change of tables: bytes that the journal only carries.

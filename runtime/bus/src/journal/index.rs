@@ -60,6 +60,7 @@ impl Entry {
             count: header.count,
             has_cause: header.cause.is_some(),
             is_packed: header.is_packed,
+            is_compressed: header.is_compressed,
         }
     }
 
@@ -164,6 +165,7 @@ mod tests {
             count,
             data_bytes: 0,
             is_packed: false,
+            is_compressed: false,
             cause: None,
             body_crc: 0,
         }

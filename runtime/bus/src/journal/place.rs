@@ -31,6 +31,7 @@ pub struct BlockPlace {
     pub(super) byte_len: u32,
     pub(super) has_cause: bool,
     pub(super) is_packed: bool,
+    pub(super) is_compressed: bool,
     pub(super) place: Place,
     pub(super) file: Arc<dyn DiskFile>,
     /// The pin.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::format::{Entry, SegmentKind};
 use super::segment::{Lookup, Segment, Shared, read_segment_header};
 use super::{BlockError, BlockPlace, FindError, Place, ReadHint, Seek, SegmentSummary};
-use crate::block::{Block, BlockHeader, Body, BrokenBlock, HEADER_BYTES, unpack};
+use crate::block::{Block, BlockHeader, Body, BrokenBlock, HEADER_BYTES};
 use crate::disk::DiskFile;
 use crate::limits::BLOCK_BYTES_MAX;
 use crate::{Columns, TopicPartition};
@@ -69,12 +69,12 @@ impl JournalReader {
             if place.is_of(&header) { Ok(header) } else { Err(broken(BrokenBlock::Other)) }
         };
         let (data_bytes, causes) = place.sizes().ok_or_else(|| broken(BrokenBlock::Other))?;
-        if place.is_packed {
+        if place.is_packed || place.is_compressed {
             let mut bytes = vec![0; place.byte_len as usize];
             let mut parts = [IoSliceMut::new(&mut bytes)];
             place.file.read_at(&mut parts, place.place.byte).map_err(failed)?;
             let header = header_of(&bytes)?;
-            return unpack(header, &bytes[HEADER_BYTES..]).map_err(broken);
+            return Block::of_body(header, &bytes[HEADER_BYTES..]).map_err(broken);
         }
         let mut header = [0; HEADER_BYTES];
         let mut body = Body::new(place.count, data_bytes, causes);
@@ -219,6 +219,7 @@ impl BlockPlace {
             byte_len: entry.byte_len,
             has_cause: entry.has_cause,
             is_packed: entry.is_packed,
+            is_compressed: entry.is_compressed,
             place: Place { segment: segment.numbers.first, byte: entry.byte.into() },
             file,
             _segment: segment,
@@ -229,7 +230,7 @@ impl BlockPlace {
     fn sizes(&self) -> Option<(u32, u32)> {
         let causes = if self.has_cause { self.count } else { 0 };
         let possible = u64::from(self.byte_len) <= BLOCK_BYTES_MAX;
-        if self.is_packed {
+        if self.is_packed || self.is_compressed {
             return (possible && self.byte_len as usize >= HEADER_BYTES).then_some((0, 0));
         }
         let per_event = Columns::BYTES_PER_EVENT as u64 + if self.has_cause { 4 } else { 0 };
@@ -245,6 +246,7 @@ impl BlockPlace {
             && header.append_time == self.append_time
             && header.cause.is_some() == self.has_cause
             && header.is_packed == self.is_packed
+            && header.is_compressed == self.is_compressed
             && header.byte_len() == u64::from(self.byte_len)
     }
 }

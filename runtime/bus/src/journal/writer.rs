@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::assemble::{Assembler, FrameIdentity, paged_len, stored_len};
+use super::assemble::{Assembler, FrameIdentity, paged_len};
 use super::format::{PAGE, SegmentHeader, SegmentKind};
 use super::housekeeping::{Housekeeper, Prepared};
 use super::index::Index;
@@ -11,10 +11,10 @@ use super::recovery::{Recovered, recover};
 use super::sealed::LastFrame;
 use super::segment::{OpenSegment, Segment, Shared};
 use super::{
-    AppendError, FrameParts, JournalOptions, JournalReader, OpenError, Recovery, ReleaseError, Section,
-    SegmentNumbers, SegmentSummary, SyncError,
+    AppendError, FrameParts, JournalOptions, JournalReader, OpenError, PlacedBlock, Recovery, ReleaseError,
+    Section, SegmentNumbers, SegmentSummary, SyncError,
 };
-use crate::block::BlockHeader;
+use crate::block::{BlockHeader, HEADER_BYTES};
 use crate::disk::{Disk, DiskFile};
 use crate::limits::{BLOCK_BYTES_MAX, FRAME_BYTES_MAX, SEGMENT_BYTES_MAX};
 use crate::{FrameNumber, crash};
@@ -96,7 +96,9 @@ impl Journal {
         if let Some(poison) = &self.poison {
             return Err(AppendError::Poisoned(Arc::clone(poison)));
         }
-        let largest = parts.blocks.iter().map(|placed| stored_len(&placed.block)).max().unwrap_or(0);
+        // Whoever reads it decompresses it.
+        let whole = |placed: &PlacedBlock| (HEADER_BYTES + placed.block.byte_len()) as u64;
+        let largest = parts.blocks.iter().map(whole).max().unwrap_or(0);
         if largest > BLOCK_BYTES_MAX {
             return Err(AppendError::TooLarge { bytes: largest, limit: BLOCK_BYTES_MAX });
         }

@@ -89,11 +89,12 @@ impl Compaction {
     /// Counts what may go of a block into `gone`.
     fn count(&mut self, block: &Block, gone: &mut Gone) {
         let source = block.header.target;
+        let mut bytes = 0;
         for (index, event) in block.columns.iter().enumerate() {
             if self.keeps(block, index, &event) {
                 gone.left += 1;
             } else {
-                gone.bytes += (crate::Columns::BYTES_PER_EVENT + block.columns.data_len(index)) as u64;
+                bytes += (crate::Columns::BYTES_PER_EVENT + block.columns.data_len(index)) as u64;
                 gone.keys.extend(event.key.map(Box::from));
             }
             let is_young = block.header.append_time >= self.cutoff_ms;
@@ -105,6 +106,9 @@ impl Compaction {
                 keys.look.tombstone_due_ms = Some(first);
             }
         }
+        // Of a block that is compressed, its part of what is stored.
+        let whole = (block.columns.byte_len() as u64).max(1);
+        gone.bytes += bytes * block.header.byte_len().min(whole) / whole;
     }
 
     /// Takes note that what may go of a partition in a segment stays there.

@@ -110,8 +110,7 @@ impl Log for Store {
 
     fn submit(&self, transaction: Transaction, answer: Answer) {
         let shared = &self.inner.shared;
-        let known = shared.view.look_up(&transaction);
-        shared.queue.submit(transaction, known, answer);
+        shared.queue.submit(shared.view.hand_in(transaction), answer);
     }
 
     fn watch(&self, watcher: Arc<dyn Watcher>) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::bytes::Reader;
-use crate::topics::{Policy, TopicSettings};
+use crate::topics::{Compression, Policy, TopicSettings};
 use crate::transaction::{Progress, Run};
 use crate::{FrameNumber, Offset, Partition};
 
@@ -38,7 +38,8 @@ impl TopicRow {
         row.extend_from_slice(&self.created_ms.to_le_bytes());
         if has_settings {
             let policy = u8::from(self.settings.policy == Policy::Compact);
-            row.extend_from_slice(&[policy, 0]);
+            let compression = u8::from(self.settings.compression == Compression::Lz4);
+            row.extend_from_slice(&[policy, compression]);
         }
         row.extend_from_slice(self.name.as_bytes());
         row
@@ -58,7 +59,13 @@ impl TopicRow {
 
     /// Settings that are not known belong to a newer version, and the default ones to a row without them.
     fn settings(bytes: [u8; 2]) -> Option<TopicSettings> {
-        (bytes == [1, 0]).then_some(TopicSettings { policy: Policy::Compact })
+        let (policy, compression) = match bytes {
+            [1, 0] => (Policy::Compact, Compression::None),
+            [0, 1] => (Policy::Delete, Compression::Lz4),
+            [1, 1] => (Policy::Compact, Compression::Lz4),
+            _ => return None,
+        };
+        Some(TopicSettings { policy, compression })
     }
 }
 
@@ -261,7 +268,9 @@ mod tests {
             runs in proptest::collection::vec(any::<(u32, u64, u32)>(), 0..4),
         ) {
             let (small, big, time, body) = numbers;
-            let settings = TopicSettings { policy: if small % 2 == 0 { Policy::Delete } else { Policy::Compact } };
+            let policy = if small % 2 == 0 { Policy::Delete } else { Policy::Compact };
+            let compression = if big % 2 == 0 { Compression::None } else { Compression::Lz4 };
+            let settings = TopicSettings { policy, compression };
             let topic = TopicRow { name: name.as_str().into(), partitions: small, created_ms: time, settings };
             prop_assert_eq!(TopicRow::decode(&topic.encode()), Some(topic));
             let handler = HandlerRow { name: name.as_str().into() };

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
 
-use super::Policy;
+use super::{Compression, Policy};
 use crate::log::Topic;
 use crate::tables::{HandlerRow, Living, NextId, TopicRow};
 use crate::{HandlerId, TopicId};
@@ -56,6 +56,11 @@ impl Catalog {
     /// What becomes of a topic's events in time; `None` of a dead one.
     pub(crate) fn policy(&self, id: TopicId) -> Option<Policy> {
         Some(self.topics.get(&id)?.settings.policy)
+    }
+
+    /// How the blocks of a topic are stored; as they are if it is dead.
+    pub(crate) fn compression(&self, id: TopicId) -> Compression {
+        self.topics.get(&id).map_or(Compression::None, |row| row.settings.compression)
     }
 
     /// Number of partitions of a living topic.

@@ -6,4 +6,4 @@ mod settings;
 
 pub(crate) use catalog::Catalog;
 pub(crate) use name::check_name;
-pub use settings::{Policy, TopicSettings};
+pub use settings::{Compression, Policy, TopicSettings};

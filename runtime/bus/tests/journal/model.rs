@@ -42,7 +42,7 @@ pub(crate) fn block(
     });
     let body_crc = body_crc(&columns, cause.as_ref().map(|cause| cause.events.as_slice()));
     let block = NewBlock { target: source, columns: Arc::new(columns), cause, body_crc };
-    PlacedBlock { block, first: Offset(first), append_time }
+    PlacedBlock { block, first: Offset(first), append_time, compressed: None }
 }
 
 /// A frame as it was appended. A closing frame has neither blocks nor deltas.

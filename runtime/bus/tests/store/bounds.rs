@@ -377,7 +377,7 @@ fn time_between_checkpoints() {
 }
 
 /// For every bound the test that drives it to full, with its file.
-const DRIVEN: [(&str, &str, &str); 45] = [
+const DRIVEN: [(&str, &str, &str); 46] = [
     ("SEGMENT_BYTES", "tests/store/bounds.rs", "segments_and_what_is_kept_of_them"),
     ("FIRST_SEGMENT_BYTES", "tests/store/bounds.rs", "segments_and_what_is_kept_of_them"),
     ("FRAME_BYTES_MAX", "tests/journal/basics.rs", "a_frame_beyond_the_bound_is_refused"),
@@ -424,6 +424,11 @@ const DRIVEN: [(&str, &str, &str); 45] = [
     ("TAILS_BYTES_MAX", "src/commit/tails.rs", "when_full_the_oldest_blocks_go_and_the_ends_stay"),
     ("READ_CACHE_BYTES_MAX", "src/store/read.rs", "when_full_the_blocks_read_first_go"),
     ("OVERLAY_BYTES_CHECKPOINT", "tests/store/bounds.rs", "changes_in_memory"),
+    (
+        "COMPRESSED_BYTES_MIN",
+        "src/block/compress.rs",
+        "what_is_small_or_does_not_become_smaller_stays_as_it_is",
+    ),
     ("OVERLAY_BYTES_MAX", "tests/store/bounds.rs", "changes_in_memory"),
     (
         "REPLAY_BYTES_GATHERED",

@@ -10,7 +10,7 @@ use tidemill_bus::clock::ManualClock;
 use tidemill_bus::limits::{COMPACTION_KEYS_BYTES_MAX, TOMBSTONE_AGE};
 use tidemill_bus::log::{Log, ReadLimit};
 use tidemill_bus::store::{Hold, Retention, Store, StoreOptions};
-use tidemill_bus::{Offset, Partition, Policy, TopicPartition, TopicSettings, check};
+use tidemill_bus::{Compression, Offset, Partition, Policy, TopicPartition, TopicSettings, check};
 
 use crate::flips::scratch;
 use crate::harness::{
@@ -18,7 +18,7 @@ use crate::harness::{
 };
 use crate::settle::hurt_settled;
 
-const COMPACT: TopicSettings = TopicSettings { policy: Policy::Compact };
+const COMPACT: TopicSettings = TopicSettings { policy: Policy::Compact, compression: Compression::None };
 const FEW: ReadLimit = ReadLimit { events: 2, bytes: usize::MAX };
 
 fn keyed(store: &Store) -> TopicPartition {

@@ -11,7 +11,7 @@ use tidemill_bus::notice::Notice;
 use tidemill_bus::store::{Background, Hold, Retention, Store, StoreOptions};
 use tidemill_bus::testing::Random;
 use tidemill_bus::transaction::{IdempotencyKey, ProducerSequence, StateWrites};
-use tidemill_bus::{Batch, Offset, Partition, Policy, TopicSettings, Transaction};
+use tidemill_bus::{Batch, Compression, Offset, Partition, Policy, TopicSettings, Transaction};
 
 use crate::harness::{commit_group, committed, driver, publish, publish_keyed, step, topic};
 
@@ -90,9 +90,48 @@ pub(crate) fn fill(store: &Store) {
     committed(store.commit(Transaction { producer: Some(numbered()), ..publish(target, &[b"numbered"]) }));
 }
 
+const COMPACT: TopicSettings = TopicSettings { policy: Policy::Compact, compression: Compression::None };
+pub(crate) const LZ4: TopicSettings = TopicSettings { policy: Policy::Delete, compression: Compression::Lz4 };
+
+/// Text that becomes about half as long when it is compressed.
+pub(crate) fn text(seed: u64, bytes: usize) -> Vec<u8> {
+    const WORDS: [&str; 12] = [
+        "magnitude ",
+        "place ",
+        "depth ",
+        "Reykjavik ",
+        "Valparaíso ",
+        "felt ",
+        "7.1 ",
+        "4.25 ",
+        "tsunami ",
+        "\n",
+        "north ",
+        "of ",
+    ];
+    let mut random = Random::new(seed);
+    let words = std::iter::repeat_with(|| WORDS[usize::try_from(random.below(12)).unwrap()]);
+    words.flat_map(str::bytes).take(bytes).collect()
+}
+
+/// Adds topics of which blocks are compressed, of the second one packed ones, too.
+pub(crate) fn fill_compressed(store: &Store) {
+    let stays = store.create_topic_with("squeezed", Some(1), LZ4).unwrap();
+    let settings = TopicSettings { policy: Policy::Compact, ..LZ4 };
+    let keyed = store.create_topic_with("squeezed-keyed", Some(1), settings).unwrap();
+    for round in 0..9_u8 {
+        let values = [text(round.into(), 900), text(99, 700)];
+        let values: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
+        committed(store.commit(publish(stays.partition(Partition(0)), &values)));
+        let (often, once) = (text(round.into(), 4_500), text(round.into(), 1_000));
+        let events = [(&b"often"[..], Some(often.as_slice())), (&[round], Some(&once))];
+        committed(store.commit(publish_keyed(keyed.partition(Partition(0)), &events)));
+    }
+}
+
 /// Adds a topic of which half may go in some segments.
 pub(crate) fn fill_compacted(store: &Store) {
-    let topic = store.create_topic_with("keyed", Some(1), TopicSettings { policy: Policy::Compact }).unwrap();
+    let topic = store.create_topic_with("keyed", Some(1), COMPACT).unwrap();
     for round in 0..9_u8 {
         let events = [(&b"often"[..], Some(&[round; 2_500][..])), (&[round], Some(b"once"))];
         committed(store.commit(publish_keyed(topic.partition(Partition(0)), &events)));
@@ -164,6 +203,7 @@ fn closed(retention: Option<u64>) -> Closed {
     fill(&store);
     if retention.is_some() {
         fill_compacted(&store);
+        fill_compressed(&store);
         store.checkpoint().unwrap();
         assert!(store.retain().unwrap() > 0);
         assert!(store.settle().unwrap() > 0);

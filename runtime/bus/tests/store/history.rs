@@ -7,13 +7,14 @@ use tidemill_bus::transaction::{
     IdempotencyKey, NewBlock, ProducerSequence, Progress, ProgressUpdate, StateWrites,
 };
 use tidemill_bus::{
-    Columns, Event, Offset, Partition, Policy, TopicId, TopicPartition, TopicSettings, Transaction,
+    Columns, Compression, Event, Offset, Partition, Policy, TopicId, TopicPartition, TopicSettings,
+    Transaction,
 };
 
 use crate::harness::{World, block, commit_group, driver};
 use crate::model::{KEYED, Model, is_committed, key_of};
 
-/// The last one is compacted.
+/// The last one is compacted; blocks of the second one, and now and then of the last, are compressed.
 const TOPICS: [&str; 4] = ["in", "mid", "out", KEYED];
 const HANDLERS: [&str; 2] = ["one", "two"];
 
@@ -74,7 +75,12 @@ impl Run<'_> {
                 let partitions = u32::try_from(partitions).unwrap();
                 self.maybe.create_topic(name, partitions);
                 let policy = if name == KEYED { Policy::Compact } else { Policy::Delete };
-                let settings = TopicSettings { policy };
+                let compression = if name == "mid" || (name == KEYED && self.random.one_in(2)) {
+                    Compression::Lz4
+                } else {
+                    Compression::None
+                };
+                let settings = TopicSettings { policy, compression };
                 self.admin(self.store.create_topic_with(name, Some(partitions), settings).map(|_| ()));
             }
             16 => {

@@ -6,6 +6,7 @@ mod answers;
 mod bounds;
 mod check;
 mod compact;
+mod compression;
 mod crash;
 mod directory;
 mod disk;

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use tidemill_bus::log::{AdminError, PartitionRange, ReadError, Topic};
 use tidemill_bus::store::Readers;
-use tidemill_bus::{Partition, Policy, TopicSettings};
+use tidemill_bus::{Compression, Partition, Policy, TopicSettings};
 
 use super::extract::{Names, Params, Settings};
 use super::problem::{Kind, Problem};
@@ -21,6 +21,7 @@ use super::{Api, blocking};
 pub(super) struct Wanted {
     partitions: Option<u32>,
     policy: Option<WantedPolicy>,
+    compression: Option<WantedCompression>,
 }
 
 /// What becomes of the events in time.
@@ -31,6 +32,14 @@ enum WantedPolicy {
     Compact,
 }
 
+/// How blocks are stored that are written from now on.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum WantedCompression {
+    None,
+    Lz4,
+}
+
 impl Wanted {
     /// What a topic is set to that was set to `now`.
     fn settings(&self, now: TopicSettings) -> TopicSettings {
@@ -38,7 +47,11 @@ impl Wanted {
             WantedPolicy::Delete => Policy::Delete,
             WantedPolicy::Compact => Policy::Compact,
         });
-        TopicSettings { policy }
+        let compression = self.compression.map_or(now.compression, |compression| match compression {
+            WantedCompression::None => Compression::None,
+            WantedCompression::Lz4 => Compression::Lz4,
+        });
+        TopicSettings { policy, compression }
     }
 }
 
@@ -58,6 +71,7 @@ struct TopicEntry {
     id: u64,
     partitions: u32,
     policy: &'static str,
+    compression: &'static str,
     /// Offsets from the oldest event kept to the high watermark, all partitions together.
     events: u64,
     /// Bytes on disk, of events that are no longer readable too, as long as their segment is kept.
@@ -81,8 +95,10 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Response, Proble
         let brief = |topic: Topic| {
             let range = |partition| api.log.range(topic.partition(Partition(partition)));
             let ranges = (0..topic.partitions).map(range).collect::<Result<Vec<_>, ReadError>>().ok()?;
+            let settings = api.store.topic_settings(topic.id)?;
             Some(TopicEntry {
-                policy: api.store.topic_settings(topic.id)?.policy.name(),
+                policy: settings.policy.name(),
+                compression: settings.compression.name(),
                 name: topic.name.to_string(),
                 id: topic.id.0,
                 partitions: topic.partitions,
@@ -106,8 +122,8 @@ pub(super) async fn show(
 }
 
 /// Creates a topic, or raises its number of partitions, or sets it. The body may be empty, or
-/// `{"partitions": 8, "policy": "compact"}`; what is not named stays as it is. 201 if the topic is new, 200 if it was there
-/// and now is what was asked for, 409 if it cannot be that.
+/// `{"partitions": 8, "policy": "compact", "compression": "lz4"}`; what is not named stays as it is. 201 if the topic is
+/// new, 200 if it was there and now is what was asked for, 409 if it cannot be that.
 pub(super) async fn create(
     State(api): State<Arc<Api>>,
     Names(name): Names<String>,
@@ -193,6 +209,7 @@ fn entry(api: &Api, name: &str) -> Result<TopicEntry, Problem> {
         id: details.topic.id.0,
         partitions: details.topic.partitions,
         policy: details.settings.policy.name(),
+        compression: details.settings.compression.name(),
         events: ranges.iter().map(|range| range.end - range.start).sum(),
         bytes: details.bytes.iter().sum(),
         ranges,

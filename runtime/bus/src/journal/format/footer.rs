@@ -8,6 +8,7 @@ const MAGIC: [u8; 8] = *b"TMINDEX\0";
 const CRC_FROM: usize = 12;
 const FLAG_CAUSE: u32 = 1;
 const FLAG_PACKED: u32 = 2;
+const FLAG_COMPRESSED: u32 = 4;
 
 /// What is known of the whole segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +69,8 @@ pub struct Entry {
     pub has_cause: bool,
     /// Whether its body is packed.
     pub is_packed: bool,
+    /// Whether its body is compressed.
+    pub is_compressed: bool,
 }
 
 impl Trailer {
@@ -170,7 +173,9 @@ impl Entry {
         into.extend_from_slice(&self.byte.to_le_bytes());
         into.extend_from_slice(&self.byte_len.to_le_bytes());
         into.extend_from_slice(&self.count.to_le_bytes());
-        let flags = u32::from(self.has_cause) * FLAG_CAUSE + u32::from(self.is_packed) * FLAG_PACKED;
+        let flags = u32::from(self.has_cause) * FLAG_CAUSE
+            + u32::from(self.is_packed) * FLAG_PACKED
+            + u32::from(self.is_compressed) * FLAG_COMPRESSED;
         into.extend_from_slice(&flags.to_le_bytes());
     }
 
@@ -181,7 +186,17 @@ impl Entry {
         let (byte, byte_len, count, flags) = (reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?);
         first.checked_add(count.into())?;
         let (has_cause, is_packed) = (flags & FLAG_CAUSE != 0, flags & FLAG_PACKED != 0);
-        Some(Self { first: Offset(first), append_time, byte, byte_len, count, has_cause, is_packed })
+        let is_compressed = flags & FLAG_COMPRESSED != 0;
+        Some(Self {
+            first: Offset(first),
+            append_time,
+            byte,
+            byte_len,
+            count,
+            has_cause,
+            is_packed,
+            is_compressed,
+        })
     }
 
     /// The offset after the last event.
@@ -223,14 +238,16 @@ mod tests {
         fn rows_and_entries_come_back(
             numbers in any::<(u64, u32, u32, u32, u32, i64)>(),
             first in 0..u64::MAX / 2,
-            (has_cause, is_packed) in any::<(bool, bool)>(),
+            (has_cause, is_packed, is_compressed) in any::<(bool, bool, bool)>(),
         ) {
             let (topic, a, b, c, d, time) = numbers;
             let source = TopicPartition { topic: TopicId(topic), partition: Partition(a) };
             let (first, end) = (Offset(first), Offset(first + 1));
             let bytes = topic;
             let row = Row { source, blocks: b, first_entry: c, entries_crc: d, first, end, newest: time, bytes };
-            let entry = Entry { first, append_time: time, byte: a, byte_len: b, count: c, has_cause, is_packed };
+            let entry = Entry {
+                first, append_time: time, byte: a, byte_len: b, count: c, has_cause, is_packed, is_compressed,
+            };
             let mut bytes = Vec::new();
             row.encode(&mut bytes);
             prop_assert_eq!(bytes.len(), Row::BYTES);
