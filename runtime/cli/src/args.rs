@@ -226,6 +226,9 @@ pub(crate) enum TopicsCommand {
         /// without a value.
         #[arg(long)]
         compact: bool,
+        /// How events are stored that are published from now on: smaller, for some work of the processor.
+        #[arg(long, value_parser = ["none", "lz4"])]
+        compression: Option<String>,
     },
     /// Raise a topic's number of partitions. Events that are there stay where they are; a key may go to another
     /// partition from now on.

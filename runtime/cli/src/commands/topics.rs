@@ -19,13 +19,16 @@ pub(crate) async fn topics(client: &Client, command: Option<TopicsCommand>, outp
         TopicsCommand::Show { topic } => {
             output.object(&client.get(&["v1", "topics", &topic]).await?, ("ranges", RANGES))
         }
-        TopicsCommand::Create { topic, partitions, compact } => {
+        TopicsCommand::Create { topic, partitions, compact, compression } => {
             let mut wanted = json!({});
             if let Some(partitions) = partitions {
                 wanted["partitions"] = partitions.into();
             }
             if compact {
                 wanted["policy"] = "compact".into();
+            }
+            if let Some(compression) = compression {
+                wanted["compression"] = compression.into();
             }
             put(client, &topic, (&wanted, false), output).await
         }

@@ -74,6 +74,35 @@ fn a_compacted_topic_says_so_and_keeps_the_newest_event_of_each_key() {
 }
 
 #[test]
+fn a_compressed_topic_says_so_takes_less_room_and_is_read_as_it_was_published() {
+    let mill = Mill::start();
+    let created = mill.cli(&["topics", "create", "squeezed", "--partitions", "1", "--compression", "lz4"]);
+    assert!(created.status.success(), "{}", stderr(&created));
+    assert!(stdout(&mill.cli(&["topics", "show", "squeezed"])).contains("lz4"));
+    assert!(mill.cli(&["topics", "create", "plain", "--partitions", "1"]).status.success());
+    let refused = mill.cli(&["topics", "create", "plain", "--compression", "zip"]);
+    assert!(!refused.status.success() && stderr(&refused).contains("lz4"), "{}", stderr(&refused));
+    let words = "magnitude place depth ".repeat(500);
+    for topic in ["squeezed", "plain"] {
+        let path = format!("/v1/topics/{topic}/events");
+        let request = mill.request(Method::POST, &path).header("content-type", "application/json");
+        assert_eq!(mill.ask(request.body(format!("{{\"words\": \"{words}\"}}"))).0, StatusCode::OK);
+    }
+    let topic = |mill: &Mill, name: &str| mill.get(&format!("/v1/topics/{name}")).1;
+    let mill = mill.kill_and_restart();
+    assert_eq!(topic(&mill, "squeezed")["compression"], "lz4");
+    assert_eq!(topic(&mill, "plain")["compression"], "none");
+    let bytes = |name: &str| topic(&mill, name)["bytes"].as_u64().unwrap();
+    assert!(bytes("squeezed") * 4 < bytes("plain"));
+    let events = mill.read("squeezed", "from=earliest&limit=10");
+    assert_eq!(events[0]["value"]["words"], words.as_str());
+    let set = |body: &'static str| mill.ask(mill.request(Method::PUT, "/v1/topics/squeezed").body(body));
+    assert_eq!(set("{\"policy\": \"delete\"}").1["compression"], "lz4");
+    assert_eq!(set("{\"compression\": \"none\"}").1["compression"], "none");
+    assert_eq!(set("{\"compression\": \"zip\"}").0, StatusCode::BAD_REQUEST);
+}
+
+#[test]
 fn topics_are_managed() {
     let mill = Mill::start();
     assert!(mill.cli(&["topics", "create", "t", "--partitions", "2"]).status.success());
