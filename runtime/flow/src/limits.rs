@@ -14,8 +14,17 @@ pub const WAITING_AFTER: Duration = Duration::from_millis(100);
 /// Worker threads for each core. Only as many run as there are cores; the others stand behind slow calls.
 pub const WORKERS_PER_CORE: usize = 4;
 
-/// Slow permits for each two cores, at least one: slow calls together get about a third of the machine.
+/// Slow permits for each two cores, at least one: with [`SLOW_NICENESS`] slow calls together get about a seventh of a
+/// machine that has other work.
 pub const SLOW_PERMITS_PER_TWO_CORES: usize = 1;
+
+/// By how much a slow call's thread gives way to the others: it gets a third of the processor time that one of them gets,
+/// and all that they leave.
+pub const SLOW_NICENESS: i32 = 5;
+
+/// How many times over a handler is charged for a turn whose batch came to nothing, because the call trapped, passed a
+/// limit or lied: who keeps wasting time gets a ninth of the machine beside one who does not.
+pub const WASTE_WEIGHT: u32 = 8;
 
 /// Slow calls for each core, those included that wait for a slow permit: with so many, a handler that was slow the
 /// last time gets no permit, so that half of the workers are left for the others however many guests loop.

@@ -79,8 +79,7 @@ impl Flow {
         let core = (permits, options.in_flight_bytes, options.policy);
         let core = Arc::new(Core::new(log, Box::new(Monotonic::start()), core));
         let shared = Shared::new(&core);
-        let mut threads = spawn(&core, permits * limits::WORKERS_PER_CORE);
-        threads.push(shared.run_errands());
+        let threads = vec![spawn(&core, permits * limits::WORKERS_PER_CORE), shared.run_errands()];
         Self { shared, threads: Mutex::new(threads) }
     }
 

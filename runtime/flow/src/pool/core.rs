@@ -13,6 +13,7 @@ use super::budget::Budget;
 use super::errands::Errands;
 use super::permits::{Permit, Permits};
 use super::turn::Rest;
+use crate::limits;
 use crate::scheduler::{Policy, Ripeness, Scheduler, Slot};
 
 /// Monotonic time, from any beginning.
@@ -79,6 +80,28 @@ pub(crate) struct Used {
     pub(crate) permit: Permit,
     /// How long it waited for it.
     pub(crate) waited: Duration,
+    /// What came of it.
+    pub(crate) worth: Worth,
+}
+
+/// What came of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Worth {
+    /// Nothing that was the handler's fault.
+    Fair,
+    /// The handler's call failed as a whole.
+    Wasted,
+}
+
+impl Used {
+    /// What a turn that took `took` is charged with.
+    fn charge(self, took: Duration) -> Duration {
+        let ran = took.saturating_sub(self.waited);
+        match self.worth {
+            Worth::Fair => ran,
+            Worth::Wasted => ran.saturating_mul(limits::WASTE_WEIGHT),
+        }
+    }
 }
 
 impl Core {
@@ -175,8 +198,8 @@ impl Core {
         let now = self.clock.now();
         let mut queue = self.queue.lock();
         let slot = cell.slot();
-        let waited = used.map_or(Duration::ZERO, |used| used.waited);
-        queue.scheduler.charge(slot, now.saturating_sub(since + waited));
+        let took = now.saturating_sub(since);
+        queue.scheduler.charge(slot, used.map_or(took, |used| used.charge(took)));
         if let Some(Used { permit, .. }) = used {
             queue.give_back(slot, permit);
             if permit == Permit::Slow {
@@ -317,5 +340,19 @@ impl Queue {
         } else {
             self.push(Arc::clone(cell), Ripeness::Fresh, now);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_to_nothing_is_charged_many_times_over() {
+        let millis = Duration::from_millis;
+        let used = |worth| Used { permit: Permit::Quick, waited: millis(2), worth };
+        assert_eq!(used(Worth::Fair).charge(millis(5)), millis(3));
+        assert_eq!(used(Worth::Wasted).charge(millis(5)), millis(3) * limits::WASTE_WEIGHT);
+        assert_eq!(used(Worth::Wasted).charge(millis(1)), Duration::ZERO);
     }
 }

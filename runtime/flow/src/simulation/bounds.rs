@@ -18,7 +18,7 @@ use crate::pool::Rest;
 use crate::scheduler::Ripeness;
 
 /// Each bound, and the test that drives it, `FILE:FUNCTION` from `src`.
-const BOUNDS: [(&str, &str); 27] = [
+const BOUNDS: [(&str, &str); 29] = [
     ("SLOW_AFTER", "../../wasm/src/clock.rs:a_slow_call_is_told_once_and_goes_on"),
     (
         "WAITING_AFTER",
@@ -29,6 +29,8 @@ const BOUNDS: [(&str, &str); 27] = [
         "SLOW_PERMITS_PER_TWO_CORES",
         "simulation/threads.rs:looping_guests_do_not_freeze_the_rest_and_share_the_slow_permits",
     ),
+    ("SLOW_NICENESS", "simulation/threads.rs:a_slow_call_gives_way_and_the_next_one_on_its_worker_does_not"),
+    ("WASTE_WEIGHT", "pool/core.rs:what_came_to_nothing_is_charged_many_times_over"),
     ("SLOW_CALLS_PER_CORE", "pool/permits.rs:with_so_many_slow_calls_a_handler_that_was_slow_waits"),
     (
         "TRANSACTIONS_IN_FLIGHT",

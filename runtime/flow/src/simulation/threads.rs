@@ -361,6 +361,60 @@ fn as_many_calls_are_under_way_as_there_are_workers() {
     assert_eq!(gate.most_past.load(Ordering::SeqCst), 1);
 }
 
+/// Notes at each call how far its thread gives way, after its first one was slow.
+struct Yielding(Arc<Mutex<Vec<i32>>>);
+
+impl Handler for Yielding {
+    fn version(&self) -> &'static str {
+        "yielding"
+    }
+
+    fn instantiate(&self, _driver: DriverKey) -> Result<Box<dyn Instance>, Fault> {
+        Ok(Box::new(Yielding(Arc::clone(&self.0))))
+    }
+
+    fn has_state(&self) -> bool {
+        false
+    }
+}
+
+impl Instance for Yielding {
+    fn process(&mut self, call: Call<'_>) -> Result<Output, Fault> {
+        let mut calls = self.0.lock();
+        if calls.is_empty() {
+            call.pace.slow();
+        }
+        calls.push(rustix::process::getpriority_process(None).expect("every thread has a priority"));
+        Ok(Output { settled: u32::try_from(call.batch.len()).unwrap(), ..Output::default() })
+    }
+
+    fn memory_bytes(&self) -> usize {
+        0
+    }
+}
+
+#[test]
+fn a_slow_call_gives_way_and_the_next_one_on_its_worker_does_not() {
+    let log = log();
+    let calls = Arc::default();
+    let flow = Flow::start(Arc::clone(&log) as _, options(1));
+    let inputs = vec!["more".to_owned()];
+    let config = HandlerConfig { inputs, ..HandlerConfig::bare("yields") };
+    flow.install(config, Arc::new(Yielding(Arc::clone(&calls)))).unwrap();
+    // More calls than there are workers: one is made by whoever took the place of the first.
+    for made in 1..=4 * limits::WORKERS_PER_CORE {
+        publish(&log, "more", 1);
+        while calls.lock().len() < made {
+            log.serve(&|| false);
+        }
+    }
+    committing(&log, || flow.stop());
+    let own = rustix::process::getpriority_process(None).unwrap();
+    let calls = calls.lock();
+    assert_eq!(calls[0], (own + limits::SLOW_NICENESS).min(19));
+    assert!(calls[1..].iter().all(|&niceness| niceness == own), "{calls:?}");
+}
+
 fn two_loop_on_two_cores(place: Where) {
     let log = log();
     let gate = Arc::new(Gate::default());

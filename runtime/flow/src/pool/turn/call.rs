@@ -64,6 +64,7 @@ impl Work {
             let reason = format!("cannot be instantiated: {fault}");
             if self.is_to_blame(&fault) {
                 cell.installed().tally.fault(&fault);
+                worker.pace.wasted();
                 return self.turn_down(cell, taken, &reason);
             }
             return self.put_off(cell, taken, &fault, &reason);
@@ -78,7 +79,10 @@ impl Work {
                 worker.scatter = Scatter::default();
                 self.put_off(cell, taken, &fault, &fault.to_string());
             }
-            Err(fault) => self.suspect(cell, taken, &fault),
+            Err(fault) => {
+                worker.pace.wasted();
+                self.suspect(cell, taken, &fault);
+            }
         }
     }
 
