@@ -2,6 +2,8 @@
 
 mod audit;
 mod bench;
+#[path = "../../tests/guests/bomb.rs"]
+mod bomb;
 mod ci;
 mod crash;
 mod demo;

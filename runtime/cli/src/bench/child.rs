@@ -73,14 +73,20 @@ impl Runtime {
     pub(super) async fn install(&self, name: &str, component: &Path, settings: &str) -> Result<()> {
         let plugins = self.scratch.path().join("plugins");
         fs::write(plugins.join(format!("{name}.toml")), settings).context("writing the plugin's settings")?;
-        let draft = plugins.join(format!(".{name}.draft"));
-        fs::copy(component, &draft)
-            .with_context(|| format!("copying {}; `cargo xtask plugins` builds it", component.display()))?;
-        fs::rename(draft, plugins.join(format!("{name}.wasm"))).context("renaming the plugin into place")?;
+        self.put(name, component)?;
         while self.client.get(&["v1", "handlers", name]).await.is_err() {
             tokio::time::sleep(LOOK_EVERY).await;
         }
         Ok(())
+    }
+
+    /// Puts a component into the plugin directory, all of it at once.
+    pub(super) fn put(&self, name: &str, component: &Path) -> Result<()> {
+        let plugins = self.scratch.path().join("plugins");
+        let draft = plugins.join(format!(".{name}.draft"));
+        fs::copy(component, &draft)
+            .with_context(|| format!("copying {}; `cargo xtask bench` builds it", component.display()))?;
+        fs::rename(draft, plugins.join(format!("{name}.wasm"))).context("renaming the plugin into place")
     }
 
     /// What it has used so far.

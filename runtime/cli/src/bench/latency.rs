@@ -39,14 +39,19 @@ pub(super) struct Latency {
 
 /// One run on a fresh store, of `events` events at the steady rate.
 pub(super) async fn run(args: &BenchArgs, events: u64) -> Result<Latency> {
-    let sync_ms = syncs(&args.scratch)?;
-    let events = Events { count: events, keys: KEYS };
-    let through = Through::echo(events, 16);
+    let through = Through::echo(Events { count: events, keys: KEYS }, 16);
     let runtime = through.prepare(args).await?;
-    through.post(&runtime, "resume").await?;
+    measure(&runtime, &through, args).await
+}
+
+/// Measures at the handler of a prepared runtime.
+pub(super) async fn measure(runtime: &Runtime, through: &Through, args: &BenchArgs) -> Result<Latency> {
+    let sync_ms = syncs(&args.scratch)?;
+    let events = through.events;
+    through.post(runtime, "resume").await?;
     let before = runtime.usage().await?;
     let started = Instant::now();
-    let (seen, sent) = tokio::try_join!(follow(&runtime, events.count), send(&runtime, events, started))?;
+    let (seen, sent) = tokio::try_join!(follow(runtime, events.count), send(runtime, events, started))?;
     let seconds = started.elapsed().as_secs_f64();
     let latencies = seen.into_iter().map(|(event, at)| {
         let sent = sent[usize::try_from(event / REQUEST_EVENTS).unwrap_or(usize::MAX)];

@@ -9,6 +9,7 @@ mod memory;
 mod publish;
 mod report;
 mod through;
+mod vices;
 mod workload;
 
 use std::path::PathBuf;
@@ -24,12 +25,15 @@ use workload::Workload;
 /// What to measure, and how much of it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BenchArgs {
-    /// Workloads to run; all if none is named.
+    /// Workloads to run; all but `vices` if none is named.
     #[arg(value_enum, value_name = "WORKLOAD")]
     pub(crate) workloads: Vec<Workload>,
     /// The first-party plugins, as `cargo xtask plugins` builds them.
     #[arg(long, value_name = "DIR", default_value = "target/plugins")]
     pub(crate) plugins: PathBuf,
+    /// The guests that misbehave, for `vices`, as `cargo xtask bench` builds them.
+    #[arg(long, value_name = "DIR", default_value = "target/guests")]
+    pub(crate) guests: PathBuf,
     /// Events of each run; `backlog` takes five times as many, `latency` at most half a minute's.
     #[arg(long, value_name = "COUNT", default_value_t = 4_000_000)]
     pub(crate) events: u64,
@@ -63,7 +67,7 @@ pub(crate) async fn bench(args: &BenchArgs, output: Output) -> Result<()> {
     let mut measured = Vec::new();
     for &workload in workloads {
         let name = workload.name();
-        measured.push(workload.measure(args).await.with_context(|| format!("workload {name}"))?);
+        measured.extend(workload.measure(args).await.with_context(|| format!("workload {name}"))?);
     }
     report::show(&measured, output)
 }

@@ -43,6 +43,20 @@ pub(super) struct Measured {
     /// The rate of the last tenth of the events over that of the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) last_tenth: Option<f64>,
+    /// What a vice beside leaves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    beside: Option<BesideVice>,
+}
+
+/// What a handler keeps beside a vice, over what it has alone.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct BesideVice {
+    /// Of its rate.
+    #[serde(serialize_with = "thousandths")]
+    rate_ratio: f64,
+    /// Of its 99th percentile of latency.
+    #[serde(serialize_with = "thousandths")]
+    p99_ratio: f64,
 }
 
 /// Percentiles of times, in milliseconds.
@@ -87,6 +101,7 @@ impl Measured {
             sync_ms: None,
             bytes_per_instance: None,
             last_tenth: None,
+            beside: None,
         }
     }
 
@@ -103,11 +118,23 @@ impl Measured {
         Self { best_events_per_second: best, floor, ratio, ..median }
     }
 
+    /// Notes what is left of the rate and the latency that the same work has `alone`.
+    pub(super) fn compare_with(&mut self, alone: &Self) {
+        let rate_ratio = self.events_per_second / alone.events_per_second;
+        self.beside = self
+            .latency_ms
+            .zip(alone.latency_ms)
+            .map(|(latency, alone)| BesideVice { rate_ratio, p99_ratio: latency.p99 / alone.p99 });
+    }
+
     /// What a workload is about, if that is not its rate.
     fn remark(&self) -> String {
         let percentiles =
             |of: Percentiles| format!("p50 {:.2}, p99 {:.2}, p99.9 {:.2} ms", of.p50, of.p99, of.p999);
         let mut parts = Vec::new();
+        parts.extend(self.beside.map(|beside| {
+            format!("{:.2} of the rate alone, {:.2} of its p99", beside.rate_ratio, beside.p99_ratio)
+        }));
         parts.extend(self.latency_ms.map(percentiles));
         parts.extend(self.sync_ms.map(|sync| format!("sync of 64 KiB {}", percentiles(sync))));
         parts.extend(self.bytes_per_instance.map(|bytes| format!("{} KiB per instance", bytes >> 10)));
@@ -173,6 +200,19 @@ mod tests {
         assert_eq!(row["best_events_per_second"], 1_000_000);
         assert_eq!((&row["floor"], &row["ratio"]), (&20.into(), &25_000.0.into()));
         assert_eq!((&row["cpu_us_per_event"], &row["syncs"]), (&2.0.into(), &5.into()));
+    }
+
+    #[test]
+    fn what_is_kept_beside_a_vice_is_told_over_what_is_had_alone() {
+        let with_p99 = |seconds: f64, p99: f64| Measured {
+            latency_ms: Some(Percentiles { p50: 1.0, p99, p999: 9.0 }),
+            ..run(seconds)
+        };
+        let mut beside = with_p99(2.0, 3.0);
+        beside.compare_with(&with_p99(1.0, 2.0));
+        let row = serde_json::to_value(&beside).unwrap();
+        assert_eq!(row["beside"], serde_json::json!({ "rate_ratio": 0.5, "p99_ratio": 1.5 }));
+        assert!(beside.remark().starts_with("0.50 of the rate alone, 1.50 of its p99; "));
     }
 
     #[test]

@@ -59,10 +59,15 @@ impl Through {
     /// One run on a fresh store.
     pub(super) async fn run(&self, args: &BenchArgs) -> Result<(Run, Tenths)> {
         let runtime = self.prepare(args).await?;
-        publish::publish(&runtime, INPUT, self.events.bodies()).await?;
+        self.pass(&runtime).await
+    }
+
+    /// Publishes the events, and takes the time that they need through the handler of a prepared runtime.
+    pub(super) async fn pass(&self, runtime: &Runtime) -> Result<(Run, Tenths)> {
+        publish::publish(runtime, INPUT, self.events.bodies()).await?;
         let (started, before) = (Instant::now(), runtime.usage().await?);
-        self.post(&runtime, "resume").await?;
-        let tenths = self.wait(&runtime, started).await?;
+        self.post(runtime, "resume").await?;
+        let tenths = self.wait(runtime, started).await?;
         let outputs = runtime.client.get(&["v1", "topics", OUTPUT]).await?["events"].clone();
         let seconds = started.elapsed().as_secs_f64();
         let usage = runtime.usage().await?.since(before);

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::events::{Events, KEYS};
 use super::through::Through;
-use super::{BenchArgs, Measured, floor, latency, memory, publish};
+use super::{BenchArgs, Measured, floor, latency, memory, publish, vices};
 
 /// A workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -35,13 +35,16 @@ pub(crate) enum Workload {
     Memory,
     /// Five times the events through W1: whether the end is as fast as the beginning.
     Backlog,
+    /// W1 and latency beside guests that misbehave, and beside a component made to break its compiler: what is kept
+    /// of both. Runs only when it is named.
+    Vices,
 }
 
 /// Half a minute at the rate of `latency`.
 const LATENCY_EVENTS_MAX: u64 = 600_000;
 
 impl Workload {
-    /// All of them, in the order in which they run.
+    /// Those that run when none is named, in the order in which they run.
     pub(super) const ALL: [Self; 11] = [
         Self::Publish,
         Self::W1,
@@ -70,6 +73,7 @@ impl Workload {
             Self::Latency => "latency",
             Self::Memory => "memory",
             Self::Backlog => "backlog",
+            Self::Vices => "vices",
         }
     }
 
@@ -92,12 +96,15 @@ impl Workload {
             Self::W3 => aggregate,
             Self::W3Many => Through { events: Events { keys: 1_000_000, ..events }, ..aggregate },
             Self::Backlog => Through::echo(Events { count: 5 * args.events, ..events }, 16),
-            Self::Publish | Self::Latency | Self::Memory => return None,
+            Self::Publish | Self::Latency | Self::Memory | Self::Vices => return None,
         })
     }
 
     /// Runs it as often as asked, the floor before each run, and keeps the median.
-    pub(super) async fn measure(self, args: &BenchArgs) -> Result<Measured> {
+    pub(super) async fn measure(self, args: &BenchArgs) -> Result<Vec<Measured>> {
+        if self == Self::Vices {
+            return vices::measure(args).await;
+        }
         let mut all = Vec::new();
         for _ in 0..args.runs.max(1) {
             let floor = floor::records_per_second(&args.scratch)?;
@@ -105,7 +112,7 @@ impl Workload {
             measured.floor = floor;
             all.push(measured);
         }
-        Ok(Measured::median(all))
+        Ok(vec![Measured::median(all)])
     }
 
     async fn run(self, args: &BenchArgs) -> Result<Measured> {

@@ -1,34 +1,17 @@
 //! Plugins are compiled by a child of the runtime: what it may use, and what a component that wants more does to the
 //! others.
 
-use std::fmt::Write;
 use std::fs;
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 
+use crate::bomb;
 use crate::handlers::{dir_with, put_in, until, wait_for};
 use crate::mill::{BINARY, Mill};
 
 const ECHO: &str = "inputs = [\"in\"]\noutput = \"out\"";
-
-/// A component of 100 KiB that asks its compiler for gigabytes and minutes: a loop that changes many locals, entered
-/// by so many branches that each has to bring them all.
-fn compile_bomb() -> Vec<u8> {
-    const LOCALS: usize = 1_000;
-    let mut bomb = format!("(func $bomb (param i32) (local {}) (loop ", "i32 ".repeat(LOCALS));
-    for local in 1..=LOCALS {
-        write!(bomb, "(local.set {local} (i32.add (local.get {local}) (local.get 0)))").unwrap();
-    }
-    write!(bomb, "(br_table {} (local.get 1))))", "0 ".repeat(65_000)).unwrap();
-    let memory = "(memory (export \"memory\") 1)";
-    let text = include_str!("../../../wasm/tests/host/handler.wat")
-        .replace("REALLOC", "unreachable")
-        .replace("PROCESS", "unreachable")
-        .replace(memory, &format!("{memory}\n{bomb}"));
-    wat::parse_str(text).unwrap()
-}
 
 /// Drops the bomb in the place of a handler that works beside another, and returns what the runtime says of it.
 fn drop_bomb(compile: &str) -> String {
@@ -39,7 +22,7 @@ fn drop_bomb(compile: &str) -> String {
     let version =
         until(&mill, "/v1/handlers/victim", |entry| entry["version"].is_string())["version"].clone();
 
-    fs::write(mill.dir().join("bomb"), compile_bomb()).unwrap();
+    fs::write(mill.dir().join("bomb"), bomb::component()).unwrap();
     fs::rename(mill.dir().join("bomb"), mill.dir().join("plugins/victim.wasm")).unwrap();
     let mut events = 0;
     let entry = loop {

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what is not as it should be fails the test")]
 
+#[path = "../../../../tests/guests/bomb.rs"]
+mod bomb;
 mod mill;
 
 mod api;
