@@ -15,7 +15,7 @@ use super::blow::{Blow, Blows};
 use super::load::{Load, Request};
 use super::model::{FLAKY_ATTEMPTS, Fate, Model, Violation, line};
 use super::power::{End, PowerReport, Syncs};
-use crate::harness::{Api, PowerOptions, Process, ProcessOptions, Published, Record};
+use crate::harness::{Api, PowerOptions, Process, ProcessOptions, Published, Record, versioned};
 
 /// Partitions of the topics, the default.
 const PARTITIONS: u32 = 4;
@@ -465,16 +465,9 @@ fn settled_in(journal: &Path) -> Result<(Vec<u64>, usize)> {
     Ok((settled, copies))
 }
 
-/// Puts a component into the plugin directory as an upload does: a complete file, renamed into place. A
-/// version is the same code with another custom section, so that its hash is new.
+/// Puts a version of a component into the plugin directory as an upload does: a complete file, renamed into place.
 fn install(components: &Path, plugins: &Path, (component, name): (&str, &str), version: u64) -> Result<()> {
-    let from = components.join(format!("{component}.wasm"));
-    let mut bytes = fs::read(&from).with_context(|| format!("reading {}", from.display()))?;
-    if version > 0 {
-        let payload = format!("{version:020}");
-        let section = [&[0x00, 24, 3][..], b"ver", payload.as_bytes()].concat();
-        bytes.extend_from_slice(&section);
-    }
+    let bytes = versioned(&components.join(format!("{component}.wasm")), version)?;
     let draft = plugins.join(format!(".{name}.draft"));
     fs::write(&draft, bytes)?;
     fs::rename(draft, plugins.join(format!("{name}.wasm"))).context("renaming a component into place")

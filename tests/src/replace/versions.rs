@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use crate::harness::versioned;
+
 /// The handler under test.
 pub(super) const HANDLER: &str = "aggregate";
 
@@ -101,13 +103,10 @@ impl Directory {
         }
     }
 
-    /// Code that no version had before: another custom section makes another hash of it.
+    /// Code that no version had before.
     fn component(&mut self, name: &str) -> Result<()> {
-        let from = self.components.join(format!("{name}.wasm"));
-        let mut bytes = fs::read(&from).with_context(|| format!("reading {}", from.display()))?;
         self.versions += 1;
-        let payload = format!("{:020}", self.versions);
-        bytes.extend_from_slice(&[&[0x00, 24, 3][..], b"ver", payload.as_bytes()].concat());
+        let bytes = versioned(&self.components.join(format!("{name}.wasm")), self.versions)?;
         self.file(&format!("{HANDLER}.wasm"), &bytes)
     }
 
