@@ -11,6 +11,7 @@ mod fuzz;
 mod plugins;
 mod replace;
 mod shell;
+mod soak;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -43,6 +44,14 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Keeps the real binary busy with everything at once for long, at half of its peak rate, and checks that nothing is
+    /// lost or doubled and that memory, descriptors, disk and latency stay flat.
+    #[command(disable_help_flag = true)]
+    Soak {
+        /// `--minutes N` (30); `--rate EVENTS/S`, `--seed N`, `--report DIR` (`target/soak`).
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Builds the release binary and runs `tidemill bench` with it.
     #[command(disable_help_flag = true)]
     Bench {
@@ -70,6 +79,7 @@ fn main() -> ExitCode {
         Command::Demo => demo::demo(),
         Command::Crash { arguments } => crash::crash(&arguments),
         Command::Replace { arguments } => replace::replace(&arguments),
+        Command::Soak { arguments } => soak::soak(&arguments),
         Command::Bench { arguments } => bench::bench(&arguments),
         Command::Ci => ci::all(),
         Command::Test => ci::test(),

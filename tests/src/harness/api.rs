@@ -124,6 +124,18 @@ impl Api {
         serde_json::from_str(&text).with_context(|| format!("GET {path} answered {text:?}"))
     }
 
+    /// What a path answers, as it is.
+    pub fn text(&self, path: &str) -> Result<String> {
+        text_of(self.client.get(format!("{}{path}", self.address)).send()?, path)
+    }
+
+    /// Sets what is at a path, or creates it.
+    pub fn put(&self, path: &str, body: &Value) -> Result<()> {
+        let request = self.client.put(format!("{}{path}", self.address));
+        let answer = request.header("content-type", "application/json").body(body.to_string()).send()?;
+        text_of(answer, path).map(drop)
+    }
+
     /// What a path answers to a body, as JSON.
     pub fn post(&self, path: &str, body: &Value) -> Result<Value> {
         let request = self.client.post(format!("{}{path}", self.address));

@@ -117,6 +117,11 @@ impl Process {
         }
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// A client of it.
     pub fn api(&self) -> Result<Api> {
         Api::new(&self.address)

@@ -12,7 +12,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// The import table of `runtime/ARCHITECTURE.md`: each crate of ours and those of ours that it may name in
 /// what it ships. A new arrow wants a decision page.
-const IMPORTS: [(&str, &[&str]); 18] = [
+const IMPORTS: [(&str, &[&str]); 19] = [
     ("tidemill-bus", &[]),
     ("tidemill-flow", &["tidemill-bus"]),
     ("tidemill-wasm", &["tidemill-flow"]),
@@ -30,6 +30,7 @@ const IMPORTS: [(&str, &[&str]); 18] = [
     ("vices", &[]),
     ("dice", &["tidemill-sdk"]),
     ("flaky", &["tidemill-sdk"]),
+    ("sessions", &["tidemill-sdk"]),
     ("xtask", &["tidemill-build"]),
 ];
 
