@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -67,11 +68,19 @@ fn soak(arguments: Arguments) -> Result<()> {
         policy: arguments.policy,
         seed,
     };
-    let report = run(&options, &tell).inspect_err(|_| {
-        println!("the store is kept in {}", scratch.keep().display());
-    })?;
+    let samples = Mutex::new(Vec::new());
+    let report = run(&options, &|sample| tell(sample, &samples));
+    let report = match report {
+        Ok(report) => report,
+        Err(error) => {
+            println!("the store is kept in {}", scratch.keep().display());
+            let samples = samples.into_inner().unwrap_or_else(PoisonError::into_inner);
+            write(&arguments.report, &samples, "a run that failed")?;
+            return Err(error);
+        }
+    };
     let grew = print(&report);
-    write(&arguments.report, &report, &grew)?;
+    write(&arguments.report, &report.samples, &title(&report, &grew))?;
     at_work(&report)?;
     if !grew.is_empty() {
         bail!("{} grew from the second third of the run to the last", grew.join(", "));
@@ -79,8 +88,9 @@ fn soak(arguments: Arguments) -> Result<()> {
     Ok(())
 }
 
-/// A line now and then, so that somebody who watches sees that it goes on.
-fn tell(sample: &Sample) {
+/// Keeps a sample, and prints a line now and then, so that somebody who watches sees that it goes on.
+fn tell(sample: &Sample, samples: &Mutex<Vec<Sample>>) {
+    samples.lock().unwrap_or_else(PoisonError::into_inner).push(sample.clone());
     if sample.at_s % TELL_S < sample.interval_s {
         println!(
             "{:>6.0} s: {:>8.0} events/s, p50 {:>6.1} ms, p99 {:>6.1} ms, {:>7.0} wait, {:>5.0} MiB in memory, {:>5.0} on disk, \
@@ -161,15 +171,19 @@ fn at_work(report: &Report) -> Result<()> {
     Ok(())
 }
 
-fn write(directory: &Path, report: &Report, grew: &[&str]) -> Result<()> {
+/// What stands above the plots.
+fn title(report: &Report, grew: &[&str]) -> String {
     let verdict = if grew.is_empty() { "flat".to_owned() } else { format!("grew: {}", grew.join(", ")) };
     let minutes = report.samples.last().map_or(0.0, |sample| sample.at_s / 60.0);
-    let title = format!(
-        "tidemill soak: {minutes:.0} minutes at {:.0} events/s, {verdict}\n{} events, {} versions of handlers and {} broken files; \
-         the grey part is warm-up and is not judged",
+    format!(
+        "tidemill soak: {minutes:.0} minutes at {:.0} events/s, {verdict}\n{} events, {} versions of handlers and {} broken \
+         files; the grey part is warm-up and is not judged",
         report.rate, report.events, report.versions, report.broken
-    );
-    for (name, text) in [("soak.svg", draw(&report.samples, &title)?), ("soak.csv", csv(&report.samples))] {
+    )
+}
+
+fn write(directory: &Path, samples: &[Sample], title: &str) -> Result<()> {
+    for (name, text) in [("soak.svg", draw(samples, title)?), ("soak.csv", csv(samples))] {
         let path = directory.join(name);
         fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
         println!("{}", path.display());

@@ -144,16 +144,15 @@ impl Panel<'_> {
     }
 }
 
-/// The points of a quantity, in minutes, as lines that break where the samples have a gap. What is above the top is shown
-/// at the top.
+/// The points of a quantity, in minutes, as lines that break where the samples have a gap: the sample after it is of a time
+/// in which something stood still. What is above the top is shown at the top.
 fn lines(samples: &[Sample], series: &Series, top: f64) -> Vec<Vec<(f64, f64)>> {
     let mut lines = vec![Vec::new()];
     for sample in samples {
         let value = (series.value)(sample);
         if sample.interval_s >= GAP_S || !value.is_finite() {
             lines.push(Vec::new());
-        }
-        if value.is_finite() {
+        } else {
             let line = lines.last_mut().expect("there is one from the beginning on");
             line.push((sample.at_s / 60.0, value.min(top)));
         }
@@ -228,7 +227,7 @@ mod tests {
         (samples[50].interval_s, samples[70].load) = (30.0, f64::NAN);
         samples[10].load = 99.0;
         let lines = lines(&samples, named("load").unwrap(), 5.0);
-        assert_eq!(lines.iter().map(Vec::len).collect::<Vec<_>>(), [50, 20, 49]);
+        assert_eq!(lines.iter().map(Vec::len).collect::<Vec<_>>(), [50, 19, 49]);
         assert!(lines.iter().flatten().all(|(_, value)| *value <= 5.0));
     }
 

@@ -70,10 +70,10 @@ fn entry(api: &Api, handler: &str) -> Result<Value> {
     api.get(&format!("/v1/handlers/{handler}"))
 }
 
-/// Waits until it is done, or everything ends.
+/// Waits until it is done, or publishing ends: without events no version comes through its trial.
 fn wait(flow: &Flow, done: impl Fn() -> Result<bool>, handler: &str) -> Result<()> {
     let begun = Instant::now();
-    while !done()? && !flow.is_over() {
+    while !flow.is_enough() && !done()? {
         if begun.elapsed() > WAIT_MAX {
             bail!("a new file of {handler} was not dealt with within {WAIT_MAX:?}");
         }
