@@ -458,7 +458,7 @@ fn settled_in(journal: &Path) -> Result<(Vec<u64>, usize)> {
         let number = name.strip_suffix(".segment").map(|name| name.split('-').next().unwrap_or(name).parse());
         match number {
             Some(number) if header[14] == 2 => settled.push(number?),
-            None if header[14] == 2 && name.ends_with(".new") => copies += 1,
+            None if header[14] == 2 && path.extension().is_some_and(|kind| kind == "new") => copies += 1,
             _ => {}
         }
     }
