@@ -1,7 +1,7 @@
 //! Settling: sealed segments are rewritten without the partitions whose events may go, so that one partition that is
 //! held does not hold the others, and what is left of neighbours is joined. Decides what may go; the journal rewrites.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use parking_lot::Mutex;
@@ -36,10 +36,12 @@ impl From<Stopped> for StoreSettleError {
 struct May {
     /// The oldest append time that stays; `None` if age lets nothing go.
     cutoff_ms: Option<i64>,
-    positions: std::collections::HashMap<TopicPartition, Vec<(HandlerId, Offset)>>,
+    positions: HashMap<TopicPartition, Vec<(HandlerId, Offset)>>,
     /// Partitions of whom an older segment still has events that may go: theirs are not taken out of a newer one, so
     /// that what is kept has no hole.
     stay: HashSet<TopicPartition>,
+    /// Bytes that may go of each partition in the segments that were not looked at yet: they wait for what stands before.
+    waiting: HashMap<TopicPartition, u64>,
     compaction: Compaction,
 }
 
@@ -100,13 +102,14 @@ impl Shared {
             is_in_tables
         });
         let mut may = self.may(&segments)?;
+        self.let_wait(&segments, &mut may);
         let mut left = self.reader.segment_bytes();
         let (mut looked, mut copied) = (Looked::default(), 0);
         for together in self.together(committer, &segments) {
             let together = &segments[together];
             let mut fates = Fates::default();
             for segment in together {
-                let is_over = self.options.retention.bytes.is_some_and(|bytes_max| left > bytes_max);
+                let is_over = self.is_over(left);
                 left = left.saturating_sub(segment.bytes);
                 self.add_fates((segment, is_over), &mut may, &mut fates)?;
             }
@@ -149,7 +152,32 @@ impl Shared {
         let age = self.options.retention.age.map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
         let cutoff_ms = age.map(|age_ms| now_ms.saturating_sub(age_ms));
         let compaction = self.look_at_keys(segments, now_ms).map_err(SettleError::from)?;
-        Ok(May { cutoff_ms, positions: self.view.groups.positions(), stay: HashSet::new(), compaction })
+        Ok(May {
+            cutoff_ms,
+            positions: self.view.groups.positions(),
+            stay: HashSet::new(),
+            waiting: HashMap::new(),
+            compaction,
+        })
+    }
+
+    /// Whether so many bytes are more than are to be kept.
+    fn is_over(&self, bytes: u64) -> bool {
+        self.options.retention.bytes.is_some_and(|bytes_max| bytes > bytes_max)
+    }
+
+    /// Counts what may go, wherever it is.
+    fn let_wait(&self, segments: &[SegmentSummary], may: &mut May) {
+        let mut left = self.reader.segment_bytes();
+        let mut waiting: HashMap<TopicPartition, u64> = HashMap::new();
+        for segment in segments {
+            let is_over = self.is_over(left);
+            left = left.saturating_sub(segment.bytes);
+            for part in segment.partitions.iter().filter(|part| self.may_go(part, may, is_over)) {
+                *waiting.entry(part.source).or_default() += part.bytes;
+            }
+        }
+        may.waiting = waiting;
     }
 
     /// Whether a partition's events in a segment may go: its topic is dead, or they are old or too many, and read.
@@ -173,6 +201,11 @@ impl Shared {
     ) -> Result<(), StoreSettleError> {
         let mut can_go: Vec<&PartitionEnd> =
             segment.partitions.iter().filter(|part| self.may_go(part, may, is_over)).collect();
+        for part in &can_go {
+            if let Some(waiting) = may.waiting.get_mut(&part.source) {
+                *waiting = waiting.saturating_sub(part.bytes);
+            }
+        }
         let mut compacted = Vec::new();
         for part in &segment.partitions {
             if !may.compaction.compacts(part.source) {
@@ -205,7 +238,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Rewrites segments, if half of what they hold goes, or if they are to be joined.
+    /// Rewrites segments if as much as half of what they hold goes, from them or from newer segments that wait for it,
+    /// or if they are to be joined.
     fn settle_together(
         &self,
         committer: &Mutex<Committer>,
@@ -214,7 +248,9 @@ impl Shared {
     ) -> Result<bool, StoreSettleError> {
         let Fates { goes, ends, compacted, can_go, bytes } = fates;
         let held: u64 = segments.iter().flat_map(|segment| &segment.partitions).map(|part| part.bytes).sum();
-        let is_worth_it = segments.len() > 1 || (bytes > 0 && bytes * 2 >= held);
+        let sources: HashSet<TopicPartition> = goes.iter().map(|&(_, source)| source).collect();
+        let behind: u64 = sources.iter().filter_map(|source| may.waiting.get(source)).sum();
+        let is_worth_it = segments.len() > 1 || (bytes > 0 && (bytes + behind) * 2 >= held);
         let (Some(first), Some(last)) = (segments.first(), segments.last()) else { return Ok(false) };
         if !is_worth_it {
             may.stay.extend(can_go);

@@ -77,6 +77,30 @@ fn what_a_group_holds_stays_and_what_it_does_not_goes() {
     assert!(store.retain().unwrap() > 0 && store.range(few).unwrap().start > Offset(15));
 }
 
+#[test]
+fn what_may_go_does_not_wait_behind_a_segment_of_which_little_may() {
+    let directory = scratch();
+    let store = Store::open(options(directory.path(), Some(0))).unwrap();
+    let topic = topic(&store, "t");
+    let [held, many] = [0, 1].map(|partition| topic.partition(Partition(partition)));
+    let slow = driver(store.handler_id("slow").unwrap(), 0);
+    committed(store.commit(step(&store, slow, held, 0)));
+    // A third of the oldest segments may go, and all of the others.
+    for round in 0..20_u8 {
+        committed(store.commit(publish(held, &[&[round; 6_000]])));
+        committed(store.commit(publish(many, &[&[round; 3_000]])));
+    }
+    for round in 20..120_u8 {
+        committed(store.commit(publish(many, &[&[round; 3_000]])));
+    }
+    store.checkpoint().unwrap();
+    let before = taken(directory.path());
+    while store.settle().unwrap() > 0 {}
+    assert!(taken(directory.path()) < before / 2, "{} of {before}", taken(directory.path()));
+    assert!(store.range(many).unwrap().start >= Offset(80));
+    assert_eq!(values(&store, held, Offset(0), ALL).len(), 20);
+}
+
 /// Breaks the trailer of every settled segment, and returns how many there are.
 pub(crate) fn hurt_settled(directory: &Path) -> usize {
     let mut hurt = 0;
