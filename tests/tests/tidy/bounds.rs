@@ -50,7 +50,7 @@ const SERVER: [(&str, &str); 17] = [
     ("EVENT_BYTES_MAX", "../cli/tests/e2e/bounds.rs:bodies_and_events_are_taken_up_to_their_bounds"),
     ("BLOCK_BYTES_MAX", "src/publish/tests.rs:blocks_are_cut_at_their_limit_and_keep_the_order"),
     ("PUBLISH_COLUMN_BYTES_MAX", "src/publish/tests.rs:events_and_publishes_are_bounded"),
-    ("JSON_DEPTH_MAX", "src/publish/scan.rs:nesting_is_bounded"),
+    ("JSON_DEPTH_MAX", "../../sdk/json/src/lib.rs:a_value_is_nested_up_to_the_bound"),
     ("POINTER_BYTES_MAX", "src/publish/pointer.rs:what_is_no_pointer_is_refused_with_its_rule"),
     (
         "IDEMPOTENCY_KEY_BYTES_MAX",
