@@ -32,6 +32,9 @@ const HOLDER_FILE: &str = "inputs = [\"held\"]\n[retry]\nbackoff = \"1h\"\nmax-b
 /// Publishers at work between two kills.
 const PUBLISHERS: usize = 3;
 
+/// After how many blows it tells how far it is.
+const TELL_EVERY: u64 = 500;
+
 /// Events asked for with one read.
 const READ_EVENTS: usize = 10_000;
 
@@ -120,13 +123,16 @@ pub struct Report {
 /// first violation, and if it did not do what it is there for.
 pub fn run(options: &CrashOptions) -> Result<Report> {
     let mut run = Run::new(options)?;
-    if options.library.is_some() {
-        while run.report.cuts < options.blows {
-            run.cycle()?;
-        }
-    } else {
-        while run.report.kills.values().sum::<u64>() < options.blows {
-            run.cycle()?;
+    let dealt = |report: &Report| match options.library {
+        Some(_) => report.cuts,
+        None => report.kills.values().sum(),
+    };
+    while dealt(&run.report) < options.blows {
+        let before = dealt(&run.report);
+        run.cycle()?;
+        let after = dealt(&run.report);
+        if after / TELL_EVERY > before / TELL_EVERY && after < options.blows {
+            println!("{after} of {}: {} events so far", options.blows, run.model.events());
         }
     }
     let missed = run.blows.missed(&run.report.kills);
